@@ -1,0 +1,12 @@
+"""Multiresolution methods for convolutional neural networks: the numerics.
+
+Restriction and prolongation, the Galerkin condition on convolution stencils, and the small network
+on which E. S. Crafts's thesis (Emory, 2019) tried them.  The studies are in :mod:`mgcore.lab`,
+which this package never imports.
+"""
+
+from mgcore.grids import prolong, restrict
+from mgcore.networks import ThesisCNN
+
+__version__ = "0.1.0"
+__all__ = ["ThesisCNN", "prolong", "restrict"]

@@ -1,0 +1,131 @@
+"""Restriction and prolongation between a grid and the one twice as coarse (thesis §3.1.1, §3.1.4).
+
+Grids are cell-centred: a value sits in the middle of its pixel, so a coarse cell is the union of
+2ᵈ fine ones and no coarse value coincides with a fine one.  Both operators act on the last ``ndim``
+axes and leave every axis before them alone, so one image, a minibatch, or the weights of a
+classifier arranged as maps are all the same to them.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+PROLONGATIONS = ("bilinear", "constant")
+BOUNDARIES = ("clamp", "periodic", "odd")
+
+
+def check_prolongation(kind: str, argument: str = "kind") -> None:
+    """Raise ValueError unless `kind` is one of the two prolongations of the thesis's software."""
+    if kind not in PROLONGATIONS:
+        accepted = " or ".join(repr(name) for name in PROLONGATIONS)
+        raise ValueError(f"{argument}={kind!r} is not a prolongation; accepted: {accepted}.")
+
+
+def check_ndim(x: Tensor, ndim: int) -> None:
+    """Raise unless `x` is a floating-point tensor with at least `ndim` axes, `ndim` being 1 to 3."""
+    if ndim not in (1, 2, 3):
+        raise ValueError(f"ndim={ndim!r} is not a number of grid axes; accepted: 1, 2 or 3.")
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        found = f"{x.dtype} tensor" if isinstance(x, Tensor) else type(x).__name__
+        raise TypeError(f"x is a {found}; accepted: a floating-point torch tensor.")
+    if x.ndim < ndim:
+        raise ValueError(f"x has shape {tuple(x.shape)}; accepted: at least ndim={ndim} axes.")
+
+
+def restrict(x: Tensor, ndim: int = 2) -> Tensor:
+    """Average blocks of 2ᵈ cells: R, from the fine grid to the coarse one (thesis §3.1.4).
+
+    Parameters
+    ----------
+    x : Tensor, shape (..., 2 m₁, ..., 2 m_d)
+        Values at the cell centres of the fine grid; d is `ndim`.
+    ndim : int
+        How many of the last axes are grid axes, 1 to 3.
+
+    Returns
+    -------
+    Tensor, shape (..., m₁, ..., m_d)
+
+    Raises
+    ------
+    ValueError
+        If a grid axis is odd or empty.
+
+    Examples
+    --------
+    >>> restrict(torch.tensor([1.0, 3.0, 5.0, 7.0]), ndim=1)
+    tensor([2., 6.])
+    """
+    check_ndim(x, ndim)
+    grid = x.shape[x.ndim - ndim :]
+    if any(size % 2 or size == 0 for size in grid):
+        raise ValueError(
+            f"x has grid axes {tuple(grid)}; accepted: even sizes, because a coarse cell is made "
+            "of two fine ones along each axis."
+        )
+    halves = [part for size in grid for part in (size // 2, 2)]
+    blocks = x.reshape(*x.shape[: x.ndim - ndim], *halves)  # (..., m₁, 2, ..., m_d, 2)
+    return blocks.mean(dim=tuple(range(-2 * ndim + 1, 0, 2)))
+
+
+def prolong(x: Tensor, kind: str = "bilinear", ndim: int = 2, boundary: str = "clamp") -> Tensor:
+    """Interpolate to the grid twice as fine: P (thesis §3.1.4).
+
+    ``"bilinear"`` is the thesis's "weighted averaging": along each axis a fine value is ¾ of the
+    coarse cell that contains it and ¼ of that cell's neighbour on the same side, the cell-centred
+    weights [1 3 3 1]/4.  ``"constant"`` copies a coarse value to its 2ᵈ cells, P = 2ᵈ Rᵀ, the only
+    choice of the two for which R P = I.
+
+    Parameters
+    ----------
+    x : Tensor, shape (..., m₁, ..., m_d)
+        Values at the cell centres of the coarse grid; d is `ndim`.
+    kind : {"bilinear", "constant"}
+        The interpolation (linear, bilinear or trilinear as `ndim` says).
+    ndim : int
+        How many of the last axes are grid axes, 1 to 3.
+    boundary : {"clamp", "periodic", "odd"}
+        The value beyond the edge, for ``"bilinear"``: the edge's own (image processing, and
+        ``torch.nn.functional.interpolate``), the opposite edge's, or minus the edge's, which
+        is a function vanishing at the wall (Dirichlet).
+
+    Returns
+    -------
+    Tensor, shape (..., 2 m₁, ..., 2 m_d)
+
+    Examples
+    --------
+    >>> prolong(torch.tensor([0.0, 4.0]), ndim=1)
+    tensor([0., 1., 3., 4.])
+    >>> prolong(torch.tensor([0.0, 4.0]), "constant", ndim=1)
+    tensor([0., 0., 4., 4.])
+    """
+    check_ndim(x, ndim)
+    check_prolongation(kind)
+    if boundary not in BOUNDARIES:
+        accepted = ", ".join(repr(name) for name in BOUNDARIES)
+        raise ValueError(f"boundary={boundary!r} is not a boundary; accepted: {accepted}.")
+    for axis in range(x.ndim - ndim, x.ndim):
+        x = _double(x, axis, kind, boundary)
+    return x
+
+
+def _double(x: Tensor, axis: int, kind: str, boundary: str) -> Tensor:
+    """Prolong along one axis; P in d dimensions is the product of these."""
+    size = x.shape[axis]
+    if size == 0:
+        raise ValueError(f"x has shape {tuple(x.shape)}; accepted: grid axes of at least one cell.")
+    if kind == "constant":
+        left = right = x
+    else:
+        first, last = x.narrow(axis, 0, 1), x.narrow(axis, size - 1, 1)
+        before, after = {
+            "clamp": (first, last),
+            "periodic": (last, first),
+            "odd": (-first, -last),
+        }[boundary]
+        lower = torch.cat([before, x.narrow(axis, 0, size - 1)], dim=axis)  # left neighbours
+        upper = torch.cat([x.narrow(axis, 1, size - 1), after], dim=axis)  # right neighbours
+        left, right = 0.75 * x + 0.25 * lower, 0.75 * x + 0.25 * upper
+    return torch.stack([left, right], dim=axis + 1).flatten(axis, axis + 1)

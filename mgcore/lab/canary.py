@@ -1,0 +1,110 @@
+"""A tiny run that tells whether the code still computes what it did when a record was made.
+
+It passes, in float64 and in about two seconds, through every path that a record depends on.
+Refactoring leaves its values alone; changing the mathematics does not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from functools import lru_cache
+
+import torch
+
+from mgcore.data import Digits, load_digits
+from mgcore.lab.protocol import Protocol
+from mgcore.lab.study import run_trial
+
+TOLERANCE = 1e-8
+
+_SMALL = {
+    "n_coarse": 24, "n_fine": 16, "n_validation": 12, "coarse_epochs": 2, "fine_epochs": 2,
+    "batch": 8, "subset": 8, "resolution": 12, "dtype": "float64", "dataset": "strokes",
+    "tier": "smoke", "learning_rate": 0.02,
+}  # fmt: skip
+
+# Together they take every value of every choice that decides a number.
+_VARIANTS: dict[str, dict[str, object]] = {
+    "plain": {"momentum": 0.9, "nesterov": True, "stencil_scale": "flat"},
+    "pooled": {
+        "pooling": True, "prolongation": "constant", "normalisation": "standardised",
+        "padding": "circular", "momentum": 0.0, "stencil_scale": "meganet",
+        "fine_training": "prolonged", "classifier_factor": 4.0, "classifier_bias": False,
+    },
+    "prolonged": {
+        "fine_training": "prolonged", "fine_validation": "prolonged", "nesterov": False,
+        "momentum": 0.5, "stencil_scale": "he", "smoothness_h": 0.5, "seed": 7,
+    },
+}  # fmt: skip
+
+Values = dict[str, float]
+
+
+def _patterns(count: int, size: int) -> Digits:
+    """Return images that need no data: waves whose direction tells the class, in eight bits."""
+    k = torch.arange(count, dtype=torch.float64)[:, None, None]
+    x = ((torch.arange(size, dtype=torch.float64) + 0.5) / size)[None, None, :]
+    angle = math.pi * (k % 10) / 10
+    wave = torch.sin(9 * (torch.cos(angle) * x + torch.sin(angle) * x.mT) + 0.7 * k)
+    images = (127.5 * (1 + wave)).round().to(torch.uint8)
+    return Digits("patterns", images, k.flatten().long() % 10, "")
+
+
+@lru_cache(maxsize=2)
+def canary(dataset: str) -> Values:
+    """Run the canary and return its values.
+
+    Parameters
+    ----------
+    dataset : {"mnist", "strokes"}
+        Of the record: values that depend on the stroke digits are left out for MNIST.
+
+    Returns
+    -------
+    dict of float
+        Losses, objectives and weight norms by the name of the path that they passed through.
+    """
+    values: Values = {}
+    for name, changes in _VARIANTS.items():
+        protocol = Protocol(**(_SMALL | changes))
+        kept: dict = {}
+        pool = _patterns(60, protocol.resolution)
+        result = run_trial(protocol, 1, digits=pool, keep=kept)
+        for arm, history in result["metrics"].items():
+            for row in (history[0], history[-1]):
+                for metric in ("training_loss", "validation_loss", "training_objective"):
+                    values[f"{name}/{arm}/{row['epoch']}/{metric}"] = row[metric]
+            for key, weight in kept["phases"][arm].weights.items():
+                values[f"{name}/{arm}/norm/{key}"] = float(weight.norm())
+    if dataset == "strokes":
+        images = load_digits("strokes", 20, 16).images.double()
+        values["strokes/mean"], values["strokes/norm"] = float(images.mean()), float(images.norm())
+    return values
+
+
+def deviation(then: Values, now: Values) -> tuple[float, str]:
+    """Return the largest relative difference and the name of the value it is in.
+
+    A value that only one of them has counts as infinitely different.
+    """
+    worst, where = 0.0, ""
+    for name in {**then, **now}:
+        if name not in then or name not in now or not math.isfinite(then[name]):
+            return math.inf, name
+        difference = abs(now[name] - then[name]) / max(abs(then[name]), 1e-3)
+        if not difference <= worst:
+            worst, where = difference, name
+    return worst, where
+
+
+def still_holds(then: Values | None, dataset: str) -> bool:
+    """Return whether the code behaves as it did when the canary's values were stored."""
+    return then is not None and deviation(then, canary(dataset))[0] <= TOLERANCE
+
+
+def digest(values: Values) -> str:
+    """Return a short name of the code's behaviour, for the keys of checkpoints."""
+    rounded = {name: f"{value:.5e}" for name, value in values.items()}
+    return hashlib.sha256(json.dumps(rounded, sort_keys=True).encode()).hexdigest()[:16]

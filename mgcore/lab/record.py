@@ -1,0 +1,271 @@
+"""What is kept of a study: a folder with the protocol, one file a trial, and the canary.
+
+``protocol.json``, ``trial-000.json`` …, ``figures.npz`` (of trial 0) and ``canary.json``.
+Every file is replaced whole or not at all, and carries a checksum, so what is read is what was
+written.  Records are found from the working folder or an argument, never from where
+:mod:`mgcore` is installed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mgcore.lab.protocol import Protocol
+
+Trial = dict[str, Any]
+
+
+class RecordError(ValueError):
+    """A record that cannot be used as it is; the message names the file and what to do."""
+
+
+def checksum(content: Any) -> str:
+    """Return the SHA-256 of the canonical JSON of `content`."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace `path` by `content`, or leave it as it was and raise RecordError."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(unfinished, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    except OSError as error:
+        raise RecordError(
+            f"record: {path} cannot be written ({error.strerror}); accepted: a folder with room "
+            "that you may write to; everything written before is kept."
+        ) from None
+    finally:
+        try:
+            unfinished.unlink(missing_ok=True)
+        except OSError:
+            pass  # a folder in which nothing can be written has nothing to unlink
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    text = json.dumps({**content, "sha256": checksum(content)}, indent=1, ensure_ascii=False)
+    write_atomically(path, (text + "\n").encode())
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """Return the content of a file of the record, checked against its checksum."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecordError(f"record: {path} is missing; accepted: a complete record.") from None
+    except (OSError, ValueError):
+        content = None
+    if not isinstance(content, dict) or content.pop("sha256", None) != checksum(content):
+        raise RecordError(
+            f"record: {path} is truncated or altered; accepted: the file as it was written "
+            "(delete it and run the study again to compute it anew)."
+        )
+    return content
+
+
+class Record:
+    """The record of one study.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the study; made by :meth:`create`.
+
+    Raises
+    ------
+    RecordError
+        If there is no record in the folder or its protocol cannot be read.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        if not (self.folder / "protocol.json").exists():
+            raise RecordError(f"record: {self.folder} holds no record; accepted: a study's folder.")
+        try:
+            self.protocol = Protocol.from_json(_read_json(self._protocol_file)["protocol"])
+        except (KeyError, ValueError, TypeError) as error:
+            if isinstance(error, RecordError):
+                raise
+            raise RecordError(f"record: {self._protocol_file} is no protocol: {error}") from None
+
+    @classmethod
+    def create(cls, folder: Path | str, protocol: Protocol) -> Record:
+        """Open the record of `protocol` in `folder`, making it where there is none.
+
+        Raises
+        ------
+        RecordError
+            If the folder holds the record of another protocol, or cannot be written.
+        """
+        folder = Path(folder)
+        file = folder / "protocol.json"
+        if file.exists():
+            record = cls(folder)
+            if record.protocol.key() != protocol.key():
+                mine, theirs = protocol.to_json(), record.protocol.to_json()
+                name = next(n for n in mine if n != "name" and mine[n] != theirs[n])
+                raise RecordError(
+                    f"record: {folder} was written with {name}={theirs[name]!r}, not "
+                    f"{mine[name]!r}; accepted: its own protocol, or another folder."
+                )
+            return record
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RecordError(
+                f"record: {folder} cannot be made ({error.strerror}); accepted: a folder that you "
+                "may write to."
+            ) from None
+        _write_json(file, {"protocol": protocol.to_json()})
+        return cls(folder)
+
+    @property
+    def _protocol_file(self) -> Path:
+        return self.folder / "protocol.json"
+
+    def _trial_file(self, number: int) -> Path:
+        return self.folder / f"trial-{number:03d}.json"
+
+    def numbers(self) -> list[int]:
+        """Return the numbers of the trials that have a file, readable or not."""
+        files = self.folder.glob("trial-*.json")
+        return sorted(int(f.stem[6:]) for f in files if f.stem[6:].isdigit())
+
+    def trial(self, number: int) -> Trial:
+        """Return one trial, checked.
+
+        Raises
+        ------
+        RecordError
+            If its file is missing, truncated, altered, or another protocol's or trial's.
+        """
+        file = self._trial_file(number)
+        content = _read_json(file)
+        if content.get("protocol") != self.protocol.key() or content.get("trial") != number:
+            raise RecordError(
+                f"record: {file} belongs to another protocol or trial; accepted: trial {number} "
+                f"of the protocol in {self._protocol_file}."
+            )
+        return content
+
+    def trials(self, count: int | None = None) -> list[Trial]:
+        """Return the first `count` trials, or all that are there.
+
+        Raises
+        ------
+        RecordError
+            If fewer are there, or one is damaged.
+        """
+        numbers = self.numbers() if count is None else list(range(count))
+        return [self.trial(number) for number in numbers]
+
+    def add(self, trial: Trial) -> None:
+        """Write one trial: its number, metrics and circumstances."""
+        content = {"trial": trial["trial"], "protocol": self.protocol.key()} | trial
+        _write_json(self._trial_file(trial["trial"]), content)
+
+    def set_aside(self, number: int) -> Path:
+        """Rename a damaged trial file, so that the trial is run again; return its new name."""
+        file = self._trial_file(number)
+        aside = file.with_suffix(".damaged")
+        try:
+            os.replace(file, aside)
+        except OSError as error:
+            raise RecordError(
+                f"record: {file} is damaged and cannot be set aside ({error.strerror}); accepted: "
+                "a folder that you may write to."
+            ) from None
+        return aside
+
+    @property
+    def canary(self) -> dict[str, Any] | None:
+        """The canary's values when the record was made, or None before the first run."""
+        file = self.folder / "canary.json"
+        return _read_json(file)["values"] if file.exists() else None
+
+    @canary.setter
+    def canary(self, values: dict[str, Any]) -> None:
+        _write_json(self.folder / "canary.json", {"values": values})
+
+    def write_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Write what the figures need, small arrays of trial 0, and their checksum beside them."""
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **arrays)
+        content = buffer.getvalue()
+        write_atomically(self.folder / "figures.npz", content)
+        digest = hashlib.sha256(content).hexdigest()
+        _write_json(self.folder / "figures.json", {"figures.npz": digest})
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the arrays of the figures.
+
+        Raises
+        ------
+        RecordError
+            If they are missing, truncated or altered.
+        """
+        file = self.folder / "figures.npz"
+        expected = _read_json(self.folder / "figures.json").get("figures.npz")
+        content = file.read_bytes() if file.exists() else b""
+        if hashlib.sha256(content).hexdigest() != expected:
+            raise RecordError(
+                f"record: {file} is missing, truncated or altered; accepted: the file as it was "
+                "written (delete figures.json and run the study again to compute it anew)."
+            )
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+
+    def has_arrays(self) -> bool:
+        """Whether the arrays of the figures were written."""
+        return (self.folder / "figures.json").exists()
+
+
+def records_folder() -> Path:
+    """Return the folder of committed records: ``MGCORE_RECORDS``, else book/records upwards.
+
+    Raises
+    ------
+    RecordError
+        If none of the folders above the working folder has one.
+    """
+    named = os.environ.get("MGCORE_RECORDS")
+    if named:
+        return Path(named)
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        for candidate in (folder / "book" / "records", folder / "records"):
+            if candidate.is_dir():
+                return candidate
+    raise RecordError(
+        f"record: no book/records in {here} or above it; accepted: a working folder inside the "
+        "project, or MGCORE_RECORDS naming the folder of records."
+    )
+
+
+def reader_folder(study: str, protocol: Protocol) -> Path:
+    """Return where a reader's own run of `study` is kept, outside the committed records.
+
+    ``_build/records`` beside the book, a folder for each protocol; where the protocol is
+    the committed record's, its trials are copied in first, so that a run tops them up.
+    """
+    committed = records_folder()
+    base = Path(os.environ.get("MGCORE_BUILD", committed.resolve().parent.parent / "_build"))
+    folder = base / "records" / f"{study}-{protocol.key()[:12]}"
+    source = committed / study
+    if not folder.exists() and (source / "protocol.json").exists():
+        if Record(source).protocol.key() == protocol.key():
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copytree(source, folder, ignore=shutil.ignore_patterns("*.damaged", ".*"))
+    return folder
