@@ -114,7 +114,8 @@ def _read_mnist(root: str | None) -> tuple[Tensor, Tensor]:
                 mnist(str(folder), train=True, download=True)
                 reason = ""
             except (OSError, RuntimeError) as error:
-                reason = f"downloading failed ({str(error).splitlines()[0]})"
+                said = str(error).splitlines() or [type(error).__name__]
+                reason = f"downloading failed ({said[0]})"
         if reason:
             raise FileNotFoundError(
                 f"dataset='mnist' is not in {raw} and {reason}; accepted: the four decompressed "

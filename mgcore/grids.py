@@ -23,7 +23,7 @@ def check_prolongation(kind: str, argument: str = "kind") -> None:
 
 
 def check_ndim(x: Tensor, ndim: int) -> None:
-    """Raise unless `x` is a floating-point tensor with at least `ndim` axes, `ndim` being 1 to 3."""
+    """Raise unless `x` is a floating-point tensor with at least `ndim` axes, 1 to 3."""
     if ndim not in (1, 2, 3):
         raise ValueError(f"ndim={ndim!r} is not a number of grid axes; accepted: 1, 2 or 3.")
     if not isinstance(x, Tensor) or not x.is_floating_point():

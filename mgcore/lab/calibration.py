@@ -25,7 +25,7 @@ GRID: dict[str, tuple[Any, ...]] = {
     "stencil_scale": ("flat", "meganet"),
     "normalisation": ("unit", "standardised"),
 }
-FINALISTS = 4
+FINALISTS = 3
 SEEDS = 3
 # Training accuracy of the New arm after epochs 1 and 10: thesis, Tables 4.1 and 4.2.
 TARGETS = {False: (88.4, 96.4), True: (91.1, 97.0)}
@@ -102,15 +102,35 @@ def _run(candidate: dict[str, Any], pooling: bool, trial: int) -> Run:
     }  # fmt: skip
 
 
+def read_runs(path: Path) -> list[Run]:
+    """Return the runs that :func:`calibrate` wrote."""
+    runs: list[Run] = json.loads(path.read_text(encoding="utf-8"))
+    return runs
+
+
+def first_stage(runs: list[Run]) -> list[dict[str, Any]]:
+    """Return a row for each candidate of the first stage, nearest first."""
+    first = [run for run in runs if run["pooling"] and run["trial"] == 0]
+    rows = [
+        {
+            "candidate": run["candidate"],
+            "pooled": run["training_accuracy"],
+            "distance": distance(first, run["candidate"], (True,)),
+        }
+        for run in first
+    ]
+    return sorted(rows, key=lambda row: row["distance"])
+
+
 def summary(runs: list[Run]) -> list[dict[str, Any]]:
-    """Return a row for each finalist: its choices, mean accuracies and distance."""
+    """Return a row for each finalist, nearest first: mean accuracies and distance."""
     rows = []
     for candidate in finalists(runs):
-        row: dict[str, Any] = dict(candidate)
+        row: dict[str, Any] = {"candidate": candidate}
         for pooling in (False, True):
             mine = [r for r in runs if r["candidate"] == candidate and r["pooling"] == pooling]
             row["pooled" if pooling else "unpooled"] = [
                 fmean(run["training_accuracy"][place] for run in mine) for place in (0, 1)
             ]
         rows.append(row | {"distance": distance(runs, candidate, (False, True))})
-    return rows
+    return sorted(rows, key=lambda row: row["distance"])

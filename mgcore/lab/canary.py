@@ -14,6 +14,7 @@ from functools import lru_cache
 import torch
 
 from mgcore.data import Digits, load_digits
+from mgcore.lab.execute import one_thread
 from mgcore.lab.protocol import Protocol
 from mgcore.lab.study import run_trial
 
@@ -71,7 +72,8 @@ def canary(dataset: str) -> Values:
         protocol = Protocol(**(_SMALL | changes))
         kept: dict = {}
         pool = _patterns(60, protocol.resolution)
-        result = run_trial(protocol, 1, digits=pool, keep=kept)
+        with one_thread():
+            result = run_trial(protocol, 1, digits=pool, keep=kept)
         for arm, history in result["metrics"].items():
             for row in (history[0], history[-1]):
                 for metric in ("training_loss", "validation_loss", "training_objective"):

@@ -1,7 +1,7 @@
 """Who runs independent pieces of work: one process per core, one thread each.
 
-On the networks of this study two threads on one network are no faster than two processes on two, and
-far slower when the machine is shared, so whole trials run in parallel and nothing else does.
+On networks as small as these, two threads on one are no faster than two processes on two, and far
+slower when the machine is shared, so whole trials run in parallel and nothing else does.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import ctypes
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -39,6 +40,17 @@ def choose_device(device: str) -> str:
 def cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Use one thread within; small work is slower on more, far slower on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @lru_cache

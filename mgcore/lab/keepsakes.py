@@ -1,4 +1,4 @@
-"""The small arrays that a record keeps of trial 0, so that every figure renders without the data."""
+"""The small arrays that a record keeps of trial 0, so that figures render without the data."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from mgcore.networks import CLASSIFIER, feature_maps
 BLOCKS = 100  # weight maps of the coarse classifier (Fig. 4.2)
 SHOWN = 2  # validation images that are propagated (Fig. 4.4)
 CHANNELS = 6  # of each layer, drawn at random
-SIDE = {"smoke": 7, "class": 11, "paper": 21}  # points along a side of a loss surface
-SURFACE_IMAGES = {"smoke": 50, "class": 200, "paper": 500}
+SIDE = {"smoke": 5, "class": 11, "paper": 21}  # points along a side of a loss surface
+SURFACE_IMAGES = {"smoke": 32, "class": 200, "paper": 500}
 REACH = 1.0  # in filter norms
 
 

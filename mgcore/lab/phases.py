@@ -162,7 +162,7 @@ def _load(path: Path | None, device: torch.device) -> Progress | None:
     if path is None or not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as whole, np.load(whole, allow_pickle=False) as file:
             about = json.loads(str(file["about"]))
             states: dict[str, dict[str, Tensor]] = {"weights": {}, "velocity": {}}
             for name in file.files:

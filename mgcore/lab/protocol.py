@@ -19,8 +19,8 @@ TIERS = ("smoke", "class", "paper")
 # machine and a page that shows them can be compared; it is too small for more than plumbing.
 _SIZES: dict[str, dict[str, Any]] = {
     "smoke": {
-        "n_coarse": 800, "n_fine": 400, "n_validation": 400,
-        "coarse_epochs": 4, "fine_epochs": 3, "subset": 100, "dtype": "float64", "resolution": 20,
+        "n_coarse": 768, "n_fine": 256, "n_validation": 256,
+        "coarse_epochs": 4, "fine_epochs": 3, "subset": 100, "dtype": "float64", "resolution": 16,
     },
     "class": {
         "n_coarse": 10_000, "n_fine": 4_000, "n_validation": 4_000,

@@ -94,15 +94,19 @@ class Record:
         if not (self.folder / "protocol.json").exists():
             raise RecordError(f"record: {self.folder} holds no record; accepted: a study's folder.")
         try:
-            self.protocol = Protocol.from_json(_read_json(self._protocol_file)["protocol"])
+            content = _read_json(self._protocol_file)
+            self.protocol = Protocol.from_json(content["protocol"])
+            self.criteria = str(content.get("criteria", ""))
         except (KeyError, ValueError, TypeError) as error:
             if isinstance(error, RecordError):
                 raise
             raise RecordError(f"record: {self._protocol_file} is no protocol: {error}") from None
 
     @classmethod
-    def create(cls, folder: Path | str, protocol: Protocol) -> Record:
+    def create(cls, folder: Path | str, protocol: Protocol, criteria: str = "") -> Record:
         """Open the record of `protocol` in `folder`, making it where there is none.
+
+        A new record keeps `criteria`, the hash of the claims that were written before it.
 
         Raises
         ------
@@ -128,7 +132,7 @@ class Record:
                 f"record: {folder} cannot be made ({error.strerror}); accepted: a folder that you "
                 "may write to."
             ) from None
-        _write_json(file, {"protocol": protocol.to_json()})
+        _write_json(file, {"protocol": protocol.to_json(), "criteria": criteria})
         return cls(folder)
 
     @property
@@ -254,18 +258,29 @@ def records_folder() -> Path:
     )
 
 
-def reader_folder(study: str, protocol: Protocol) -> Path:
+def reader_folder(study: str, protocol: Protocol, seed_from: Path | None = None) -> Path:
     """Return where a reader's own run of `study` is kept, outside the committed records.
 
-    ``_build/records`` beside the book, a folder for each protocol; where the protocol is
-    the committed record's, its trials are copied in first, so that a run tops them up.
+    Parameters
+    ----------
+    study : str
+    protocol : Protocol
+        Each has a folder of its own below ``_build/records`` beside the book.
+    seed_from : Path, optional
+        A record of the same protocol whose files are copied in where they are missing, so that
+        a run tops it up; never changed itself.
+
+    Returns
+    -------
+    Path
     """
-    committed = records_folder()
-    base = Path(os.environ.get("MGCORE_BUILD", committed.resolve().parent.parent / "_build"))
-    folder = base / "records" / f"{study}-{protocol.key()[:12]}"
-    source = committed / study
-    if not folder.exists() and (source / "protocol.json").exists():
-        if Record(source).protocol.key() == protocol.key():
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copytree(source, folder, ignore=shutil.ignore_patterns("*.damaged", ".*"))
+    above = records_folder().resolve().parent.parent
+    base = Path(os.environ.get("MGCORE_BUILD", above / "_build"))
+    name = f"{study}-{protocol.tier}-{protocol.key()[:12]}"
+    folder = base / "records" / (f"{name}-topped-up" if seed_from else name)
+    if seed_from:
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in sorted(seed_from.iterdir()):
+            if file.suffix in (".json", ".npz") and not (folder / file.name).exists():
+                shutil.copy2(file, folder / file.name)
     return folder

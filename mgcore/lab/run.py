@@ -57,6 +57,7 @@ def run_study(
     workers: int | None = None,
     cache: Path | str | None = None,
     progress: bool = True,
+    criteria: str = "",
 ) -> Record:
     """Bring the record of a study to `trials` trials, running only those that are missing.
 
@@ -75,6 +76,8 @@ def run_study(
         Folder of checkpoints and claims; :func:`default_cache` by default.
     progress : bool
         Whether a bar on standard error counts image-steps.
+    criteria : str
+        Hash of the claims under which a new record is begun.
 
     Returns
     -------
@@ -90,8 +93,8 @@ def run_study(
     """
     check_trials(trials)
     device = choose_device(device)
-    folder = Path(record) if record is not None else reader_folder(protocol.name, protocol)
-    kept = Record.create(folder, protocol)
+    folder = Path(record) if record is not None else reader_folder("study", protocol)
+    kept = Record.create(folder, protocol, criteria)
     code = _same_code(kept)
     cache = Path(cache) if cache is not None else default_cache()
     claims = _Claims(cache / "claims", folder)
@@ -115,7 +118,8 @@ def run_study(
 
 def _same_code(record: Record) -> str:
     """Store the canary with a new record, or hold it against an old one; return its digest."""
-    then, now = record.canary, canary(record.protocol.dataset)
+    now = canary(record.protocol.dataset)
+    then = record.canary  # read last: another process may have begun the record meanwhile
     if then is None:
         if record.numbers():
             raise RecordError(

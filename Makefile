@@ -1,0 +1,79 @@
+# Every target sets up .venv by itself. `make` alone lists the targets.
+# Needs make, Python 3.11 or 3.12 and the Python package registry, nothing else.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.SUFFIXES:
+.DELETE_ON_ERROR:
+
+VENV ?= .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+UV := uv==0.13.9
+# Chapters run in book/, so a relative folder is meant from here.
+ifneq ($(MGCORE_DATA),)
+ifneq ($(patsubst /%,,$(firstword $(MGCORE_DATA))),)
+export override MGCORE_DATA := $(CURDIR)/$(MGCORE_DATA)
+endif
+endif
+CHAPTERS = $(wildcard book/*.ipynb)
+# One thread a process: trials run one per core, and thread counts change the last digits.
+PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadscope
+NBVAL := OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadscope -p no:cacheprovider --nbval
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+$(STAMP): requirements.txt pyproject.toml
+	@python3 book/tools/install.py "$(VENV)"
+	@touch "$@"
+
+.PHONY: book
+book: $(STAMP) ## execute what changed, build the website, say where it is
+	@$(PY) book/tools/execute.py
+	@$(PY) book/tools/build_site.py
+
+.PHONY: test
+test: book ## unit tests, doctests, smoke runs, the built site, nbval on every chapter (10 minutes at most)
+	@$(PYTEST) -m "not slow"
+	@$(if $(CHAPTERS),$(NBVAL) $(CHAPTERS),echo "no chapter to check with nbval yet")
+
+.PHONY: test-all
+test-all: book ## the same, and what takes longer (45 minutes at most)
+	@$(PYTEST)
+	@$(if $(CHAPTERS),$(NBVAL) $(CHAPTERS),echo "no chapter to check with nbval yet")
+
+# The values reach Python as arguments; the shell never reads them as code.
+.PHONY: reproduce
+reproduce: override export TIER := $(value TIER)
+reproduce: override export TRIALS := $(value TRIALS)
+reproduce: override export DEVICE := $(value DEVICE)
+reproduce: override export DATASET := $(value DATASET)
+reproduce: override export SEED := $(value SEED)
+reproduce: $(STAMP) ## re-run the experiments: TIER=class DEVICE=auto TRIALS=3 (also DATASET=, SEED=)
+	@$(PY) book/tools/reproduce.py \
+	  $${TIER:+"--tier=$$TIER"} $${TRIALS:+"--trials=$$TRIALS"} $${DEVICE:+"--device=$$DEVICE"} \
+	  $${DATASET:+"--dataset=$$DATASET"} $${SEED:+"--seed=$$SEED"}
+
+.PHONY: refresh
+refresh: $(STAMP) ## rewrite the outputs committed in book/*.ipynb (the only target that does)
+	@$(PY) book/tools/refresh.py
+
+.PHONY: lock
+lock: $(STAMP) ## remake requirements.txt from pyproject.toml
+	@$(PY) -m pip install --quiet "$(UV)"
+	@$(PY) book/tools/lock.py
+
+.PHONY: mutants
+mutants: $(STAMP) ## plant each fault of tests/mutants.txt in a copy; some test must fail
+	@$(PY) tests/mutants.py
+
+.PHONY: bench
+bench: $(STAMP) ## measure this machine: training rate beside matrix multiplication
+	@$(PY) -m mgcore bench
+
+.PHONY: clean
+clean: ## remove what was built; .venv, book/records and your own trials in _build/records stay
+	@rm -rf .pytest_cache .ruff_cache .hypothesis
+	@[ ! -d _build ] || find _build -mindepth 1 -maxdepth 1 ! -name records -exec rm -rf {} +
+	@find book mgcore tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,142 @@
+"""Build the website from the executed chapters: every page, with warnings as errors."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+from html import escape
+from pathlib import Path
+
+import notebooks
+import yaml
+from notebooks import ROOT
+from tqdm import tqdm
+
+COPIED = {".md", ".bib", ".yml", ".css", ".js", ".py", ".png", ".jpg", ".svg", ".gif", ".webp"}
+NOT_COPIED = {"tools", "records", "__pycache__"}
+PERCENT = re.compile(r"^(reading|writing|copying|loading)\b.*\[\s*(\d+)%\]")
+TROUBLE = re.compile(r"WARNING|ERROR|CRITICAL|^\S*(Error|Exception)\b")
+ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def gather(executed: Path, source: Path) -> None:
+    """Lay out in `source` what Sphinx reads: the tree of the book with its notebooks executed.
+
+    Raises
+    ------
+    SystemExit
+        Where a chapter has not been executed.
+    """
+    shutil.rmtree(source, ignore_errors=True)
+    source.mkdir(parents=True)
+    for name in ("_config.yml", "_toc.yml"):
+        shutil.copy2(ROOT / name, source / name)
+    for file in sorted(ROOT.glob("book/**/*")):
+        inside = file.relative_to(ROOT)
+        if file.suffix in COPIED and file.is_file() and not NOT_COPIED & set(inside.parts):
+            (source / inside).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(file, source / inside)
+    for path in notebooks.chapters():
+        if not (executed / path).exists():
+            raise SystemExit(f"{path} has not been executed into {os.path.relpath(executed)}.")
+        notebooks.write(notebooks.strip(notebooks.read(executed / path)), source / path)
+
+
+def write_entrance(html: Path) -> None:
+    """Replace the bare redirect at the top of the site by one with a title, an icon and a link."""
+    first = f"{notebooks.pages()[0]}.html"
+    title = escape(yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))["title"])
+    (html / "index.html").write_text(
+        f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="refresh" content="0; url={first}">
+<link rel="icon" href="_static/favicon.svg">
+<title>{title}</title>
+</head>
+<body><main><h1>{title}</h1><p><a href="{first}">Open the book</a></p></main></body>
+</html>
+""",
+        encoding="utf-8",
+    )
+
+
+def complaints(output: list[str], source: Path) -> str:
+    """Return the warnings and errors among Sphinx's lines, paths as in the repository."""
+    kept: list[str] = []
+    inside = False
+    for line in output:
+        inside = bool(TROUBLE.search(line)) or (inside and line.startswith(" "))
+        text = line.rstrip().replace(f"{source}{os.sep}", "")
+        if inside and text not in kept:
+            kept.append(text)
+    return "\n".join(kept or [line.rstrip() for line in output[-20:]])
+
+
+def build(executed: Path, output: Path) -> Path:
+    """Build the site and return its first page.
+
+    Parameters
+    ----------
+    executed
+        Folder of the executed notebooks.
+    output
+        The site becomes ``output/_build/html``. A failed one goes to ``html-failed``, so that what
+        stands there has always been built without a warning.
+
+    Raises
+    ------
+    SystemExit
+        Where Sphinx warns or fails; its warnings are shown.
+    """
+    source, html = output / "_build" / "site", output / "_build" / "html"
+    failed = html.with_name("html-failed")
+    gather(executed, source)
+    shutil.rmtree(html, ignore_errors=True)
+    shutil.rmtree(failed, ignore_errors=True)
+    command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(source), "--all"]
+    command += ["-W", "-n", "--keep-going", "--path-output", str(output)]
+    environment = os.environ | {"NO_COLOR": "1", "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"}
+    lines: list[str] = []
+    with (
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            encoding="utf-8", env=environment, cwd=ROOT,
+        ) as sphinx,
+        tqdm(total=100, desc="building the site", unit="%", disable=None) as bar,
+    ):  # fmt: skip
+        assert sphinx.stdout is not None
+        for raw in sphinx.stdout:
+            line = ESCAPE.sub("", raw)
+            lines.append(line)
+            if found := PERCENT.match(line):
+                done = int(found[2]) // 2 + (50 if found[1] in ("writing", "copying") else 0)
+                bar.update(max(0, done - bar.n))
+        bar.update(100 - bar.n)
+    if sphinx.returncode or not (html / "index.html").exists():
+        if html.exists():
+            html.rename(failed)
+        raise SystemExit(f"The site was not built:\n{complaints(lines, source)}")
+    if "/" in notebooks.pages()[0]:
+        write_entrance(html)
+    return html / "index.html"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Build what the command line asks for; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--executed", type=Path, default=ROOT / "_build" / "executed")
+    parser.add_argument("--output", type=Path, default=ROOT, help="the site: OUTPUT/_build/html")
+    arguments = parser.parse_args(argv)
+    page = build(arguments.executed.absolute(), arguments.output.absolute())
+    print(f"The book is at {os.path.relpath(page)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,210 @@
+"""Execute the chapters through papermill, two at a time, and only those that changed.
+
+A chapter is executed again when its fingerprint changes: its cells, its parameters, `mgcore`, the
+records, the lock or the Python version. The committed notebooks are read, never written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import logging
+import multiprocessing
+import os
+import sys
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any, NoReturn
+
+import notebooks
+from notebooks import ROOT
+
+OUT = ROOT / "_build" / "executed"
+NAMED = ("tier", "trials", "device", "dataset", "seed")
+Parameters = dict[str, Any]
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose complaint is one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        """Stop with `message` and exit status 2."""
+        print(f"{self.prog}: {message}.", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def number(text: str) -> int | float | str:
+    """Return `text` as the number it spells, else as it is; the chapter says what it accepts."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def assignment(text: str) -> tuple[str, int | float | str]:
+    """Return the name and value of ``name=value``."""
+    name, equals, value = text.partition("=")
+    if not (name.isidentifier() and equals):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form name=value")
+    return name, number(value)
+
+
+def parser(description: str) -> Parser:
+    """Return a parser with the options that become papermill parameters."""
+    made = Parser(description=description, allow_abbrev=False)
+    for name in NAMED:
+        kind = number if name in ("trials", "seed") else str
+        made.add_argument(f"--{name}", type=kind, help="parameter of the experiment chapters")
+    made.add_argument(
+        "-p", "--parameter", type=assignment, action="append", default=[], metavar="NAME=VALUE",
+        help="any other parameter",
+    )  # fmt: skip
+    made.add_argument("--only", metavar="CHAPTER", help="one chapter, by its name in _toc.yml")
+    return made
+
+
+def given(arguments: argparse.Namespace) -> Parameters:
+    """Return the parameters that were given on the command line."""
+    named = {name: getattr(arguments, name) for name in NAMED}
+    return {k: v for k, v in named.items() if v is not None} | dict(arguments.parameter)
+
+
+def choose(only: str | None, values: Parameters) -> dict[Path, Parameters]:
+    """Return the chapters to execute, each with the parameters it gets.
+
+    Chapters without a cell tagged ``parameters`` are no experiments and get none.
+
+    Raises
+    ------
+    SystemExit
+        Where `only` names no chapter, or a chapter does not take a parameter.
+    """
+    paths = notebooks.chapters()
+    if only is not None:
+        known = ", ".join(path.stem for path in paths) or "none yet"
+        paths = [p for p in paths if only in (p.stem, str(p), str(p.with_suffix("")))]
+        if not paths:
+            raise SystemExit(f"only={only!r} is no chapter of _toc.yml; the chapters are: {known}.")
+    taken = {path: notebooks.parameters(notebooks.read(ROOT / path)) for path in paths}
+    for name in values:
+        for path in paths:
+            if name not in taken[path] and (taken[path] or only is not None):
+                accepted = ", ".join(taken[path]) or "none"
+                raise SystemExit(
+                    f"{path} has no parameter {name!r}; the parameters it takes: {accepted}."
+                )
+        if not any(taken.values()):
+            raise SystemExit(f"No chapter takes the parameter {name!r}.")
+    return {path: values if taken[path] else {} for path in paths}
+
+
+def fingerprint(path: Path, values: Parameters) -> str:
+    """Return the SHA-256 over everything that decides what a chapter shows."""
+    cells = notebooks.read(ROOT / path).cells
+    shown = [[c.cell_type, c.source, sorted(c.metadata.get("tags", []))] for c in cells]
+    digest = hashlib.sha256(
+        json.dumps([shown, values, sys.version_info[:3]], sort_keys=True, default=repr).encode()
+    )
+    read = [ROOT / "requirements.txt", *ROOT.glob("mgcore/**/*.py"), *ROOT.glob("book/*.yml")]
+    read += [file for file in ROOT.glob("book/records/**/*") if file.is_file()]
+    for file in sorted(read):
+        content = hashlib.sha256(file.read_bytes()).hexdigest()
+        digest.update(f"{file.relative_to(ROOT)} {content}\n".encode())
+    return digest.hexdigest()
+
+
+def run(path: Path, values: Parameters, out: Path, position: int, watched: bool) -> str | None:
+    """Execute one chapter into `out`; return what went wrong, in one sentence, or None."""
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    target = out / path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    running, failed = target.with_suffix(".running.ipynb"), target.with_suffix(".failed.ipynb")
+    bar = {"desc": path.stem, "position": position, "leave": True, "disable": not watched}
+    try:
+        papermill.execute_notebook(
+            ROOT / path, running, values, kernel_name="python3", language="python",
+            cwd=ROOT / path.parent, progress_bar=bar, execution_timeout=None, autosave_cell_every=0,
+            extra_arguments=["--log-level=CRITICAL"],
+        )  # fmt: skip
+    except PapermillExecutionError as error:
+        running.replace(failed)
+        said = " ".join(str(error.evalue).split()) or "no message"
+        return (
+            f"{path} stopped in cell [{error.exec_count}] with {error.ename}: {said} "
+            f"(traceback in {os.path.relpath(failed)})"
+        )
+    except Exception as error:
+        running.unlink(missing_ok=True)
+        said = " ".join(str(error).split())
+        return f"{path} could not be executed: {type(error).__name__}: {said}"
+    failed.unlink(missing_ok=True)
+    running.replace(target)
+    return None
+
+
+def stamp_of(path: Path, out: Path) -> Path:
+    """Return the file beside the output that holds its fingerprint."""
+    return (out / path).with_suffix(".sha256")
+
+
+def execute(chosen: dict[Path, Parameters], out: Path, jobs: int = 2, always: bool = False) -> int:
+    """Execute the chapters that changed; return how many failed.
+
+    Parameters
+    ----------
+    chosen
+        Chapters and their parameters, as `choose` returns them.
+    out
+        Folder of the executed notebooks.
+    jobs
+        How many run at a time.
+    always
+        Execute unchanged chapters too.
+    """
+    if data := os.environ.get("MGCORE_DATA"):  # kernels run in book/
+        os.environ["MGCORE_DATA"] = str(Path(data).absolute())
+    prints = {path: fingerprint(path, values) for path, values in chosen.items()}
+    stale = []
+    for path in chosen:
+        stamp, done = stamp_of(path, out), (out / path).exists()
+        if always or not (done and stamp.exists() and stamp.read_text("utf-8") == prints[path]):
+            stale.append(path)
+    print(f"{len(stale)} of {len(chosen)} chapters to execute", file=sys.stderr)
+    if not stale:
+        return 0
+    watched, failures = sys.stderr.isatty(), []
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(jobs, len(stale)), mp_context=context) as pool:
+        futures = {
+            pool.submit(run, path, chosen[path], out, position, watched): path
+            for position, path in enumerate(stale)
+        }
+        for future in as_completed(futures):
+            path = futures[future]
+            if message := future.result():
+                failures.append(message)
+            else:
+                stamp_of(path, out).write_text(prints[path], encoding="utf-8")
+    for message in failures:
+        print(message, file=sys.stderr)
+    return len(failures)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Execute what the command line asks for; return the exit status."""
+    made = parser(__doc__.splitlines()[0])
+    made.add_argument("--out", type=Path, default=OUT, help="folder of the executed notebooks")
+    made.add_argument("--force", action="store_true", help="execute unchanged chapters too")
+    arguments = made.parse_args(argv)
+    chosen = choose(arguments.only, given(arguments))
+    return int(execute(chosen, arguments.out.absolute(), always=arguments.force) > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,159 @@
+"""``python -m mgcore``: plan, run, verify, bench and calibrate studies from the command line.
+
+The command line belongs to :mod:`mgcore.lab`; importing :mod:`mgcore` does not load it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from mgcore.lab.canary import still_holds
+from mgcore.lab.claims import criteria_hash
+from mgcore.lab.execute import DEVICES
+from mgcore.lab.protocol import TIERS, Protocol
+from mgcore.lab.record import Record, records_folder
+from mgcore.lab.run import check_trials, run_study
+from mgcore.lab.studies import STUDIES, study_protocol
+from mgcore.lab.study import metric_hash
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaint is one sentence."""
+
+    def error(self, message: str) -> Any:
+        sys.exit(f"mgcore: {message}; see python -m mgcore --help.")
+
+
+def _trials(text: str) -> int:
+    try:
+        number: Any = int(text)
+    except ValueError:
+        number = text
+    try:
+        return check_trials(number)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _arguments(given: list[str] | None) -> argparse.Namespace:
+    parser = _Parser(prog="python -m mgcore", description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    def common(name: str, summary: str, tier: str = "paper") -> argparse.ArgumentParser:
+        one = commands.add_parser(name, help=summary, description=summary)
+        one.add_argument("--tier", choices=TIERS, default=tier)
+        one.add_argument("--dataset", choices=("mnist", "strokes"))
+        one.add_argument("--seed", type=int, default=0)
+        one.add_argument("--protocol", choices=("calibrated", "printed"), default="calibrated")
+        return one
+
+    plan = common("plan", "predict what studies cost on this machine")
+    plan.add_argument("--trials", type=_trials, default=20)
+    run = common("run", "run what is missing of a study")
+    run.add_argument("study", choices=sorted(STUDIES))
+    run.add_argument("--trials", type=_trials, default=20)
+    run.add_argument("--device", choices=DEVICES, default="auto")
+    run.add_argument("--record", type=Path, help="folder of the record")
+    run.add_argument("--criteria", type=Path, help="claims file under which a record is begun")
+    run.add_argument("--workers", type=_trials, help="processes; as many as cores by default")
+    verify = commands.add_parser("verify", help="check records, and compare one with another")
+    verify.add_argument("records", type=Path, nargs="*", help="folders; all of the book's if none")
+    verify.add_argument("--against", type=Path, help="folder of the record to compare with")
+    bench = common("bench", "measure a trial beside bare steps and a matrix product", "class")
+    bench.add_argument("--pooling", action="store_true")
+    calibrate = commands.add_parser("calibrate", help="run the calibration again, on MNIST")
+    calibrate.add_argument("file", type=Path, help="where its runs are kept")
+    return parser.parse_args(given)
+
+
+def _protocol(options: argparse.Namespace, study: str) -> Protocol:
+    dataset = options.dataset or ("strokes" if options.tier == "smoke" else "mnist")
+    return study_protocol(study, options.tier, dataset, options.seed, options.protocol)
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from mgcore.lab.plan import predict
+
+    print(f"{'study':<20}{'TFLOP':>8}{'hours':>8}{'GiB':>6}{'MB on disk':>12}")
+    for study in STUDIES:
+        cost = predict(_protocol(options, study), options.trials)
+        print(
+            f"{study:<20}{cost.tflop:>8.1f}{cost.seconds / 3600:>8.2f}{cost.memory_gib:>6.1f}"
+            f"{cost.disk_mb:>12.0f}"
+        )
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    protocol = _protocol(options, options.study)
+    record = run_study(
+        protocol, options.trials, options.device, record=options.record, workers=options.workers,
+        criteria=criteria_hash(options.criteria) if options.criteria else "",
+    )  # fmt: skip
+    trials = record.trials(options.trials)
+    print(f"{record.folder}: {len(trials)} trials, metrics {metric_hash(trials)}")
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from mgcore.lab.agreement import compare
+
+    folders = options.records or sorted(f.parent for f in records_folder().glob("*/protocol.json"))
+    bad = 0
+    for folder in folders:
+        record = Record(folder)
+        trials = record.trials()
+        whole = record.arrays() if record.has_arrays() else None
+        fresh = still_holds(record.canary, record.protocol.dataset)
+        figures = "with figures" if whole else "without figures"
+        print(f"{folder}: {len(trials)} trials, {figures}, metrics {metric_hash(trials)}")
+        print("  canary: " + ("the code behaves as it did" if fresh else "STALE: the code changed"))
+        bad += not fresh
+        if options.against:
+            outcome = compare(record, Record(options.against))
+            print(f"  {outcome}")
+            bad += outcome.agrees is not True
+    return 1 if bad else 0
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from mgcore.lab.bench import trial_rates
+
+    study = "pooling-original" if options.pooling else "baseline-original"
+    options.dataset = options.dataset or "strokes"  # what is drawn does not change the rates
+    print(f"{'one thread':<40}{'GFLOP/s':>9}{'of SGEMM':>10}{'of bare step':>14}")
+    for rate in trial_rates(_protocol(options, study)):
+        step = "" if rate.of_step is None else f"{rate.of_step:.2f}"
+        print(f"{rate.name:<40}{rate.gflops:>9.1f}{rate.of_sgemm:>10.2f}{step:>14}")
+    return 0
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    from mgcore.lab.calibration import calibrate, summary
+
+    for row in summary(calibrate(options.file)):
+        print(row)
+    return 0
+
+
+def main(given: list[str] | None = None) -> int:
+    """Run a command; a complaint is one sentence on standard error and exit status 2."""
+    options = _arguments(given)
+    command = {
+        "plan": _plan, "run": _run, "verify": _verify, "bench": _bench, "calibrate": _calibrate,
+    }[options.command]  # fmt: skip
+    try:
+        return command(options)
+    except (ValueError, OSError, FloatingPointError) as error:
+        print(f"mgcore: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("mgcore: stopped; what was finished is kept.", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,145 @@
+"""Does a reader's own run agree with the record?  Like with like, as statistics.
+
+With the same seeds a trial is the same trial up to rounding, and is compared one by one.  With
+other seeds it is a draw from the same distribution, and the two means are compared by a t interval
+for their difference, so that an honest run raises a false alarm in one case of twenty over the
+whole table.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Any
+
+from scipy.stats import t as student
+
+from mgcore.lab.protocol import Protocol
+from mgcore.lab.record import Record
+
+FAMILY = 0.05  # chance of a false alarm over all cells of a table
+# Percentage points by which the same trial may differ between machines: rounding is amplified
+# over thousands of steps, and an image near a decision boundary changes sides.
+SAME_TRIAL = 1.0
+
+Cell = tuple[str, int, str]  # arm, place in the history, metric
+Trial = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """The outcome of a comparison: whether it holds, how it was made, and a sentence."""
+
+    agrees: bool | None
+    method: str
+    sentence: str
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+def cells(trials: list[Trial]) -> list[Cell]:
+    """Return the cells of an accuracy table: every fine arm after the first and last epoch."""
+    arms = [name for name in trials[0]["metrics"] if name != "coarse"]
+    metrics = ("training_accuracy", "validation_accuracy")
+    return [(arm, place, metric) for arm in arms for place in (1, -1) for metric in metrics]
+
+
+def values(trials: list[Trial], cell: Cell) -> list[float]:
+    """Return one cell of every trial."""
+    arm, place, metric = cell
+    return [trial["metrics"][arm][place][metric] for trial in trials]
+
+
+def compare(mine: Record, record: Record) -> Agreement:
+    """Compare two records of one study.
+
+    Parameters
+    ----------
+    mine, record : Record
+        The reader's own and the one it is held against.
+
+    Returns
+    -------
+    Agreement
+        ``agrees`` is None where the two cannot be compared: different protocols.
+    """
+    differing = _differing(mine.protocol, record.protocol)
+    if set(differing) - {"seed"}:
+        return Agreement(
+            None,
+            "none",
+            f"Not comparable: {', '.join(differing)} differ from the record's, and results are "
+            "compared only with a record of the same tier, data and choices.",
+        )
+    ours, theirs = mine.trials(), record.trials()
+    if not ours or not theirs:
+        return Agreement(None, "none", "Not comparable: one of the two records has no trial.")
+    if not differing:
+        return _same_seeds(ours, theirs)
+    return compare_means(ours, theirs)
+
+
+def _differing(a: Protocol, b: Protocol) -> list[str]:
+    mine, theirs = a.to_json(), b.to_json()
+    return [name for name in mine if name != "name" and mine[name] != theirs[name]]
+
+
+def _same_seeds(ours: list[Trial], theirs: list[Trial]) -> Agreement:
+    recorded = {trial["trial"]: trial for trial in theirs}
+    pairs = [(trial, recorded[trial["trial"]]) for trial in ours if trial["trial"] in recorded]
+    if not pairs:
+        return Agreement(None, "none", "Not comparable: no trial is in both records.")
+    if all(a["metrics"] == b["metrics"] for a, b in pairs):
+        sentence = f"Agrees: {len(pairs)} trials with the record's seeds, every metric identical."
+        return Agreement(True, "same seeds", sentence)
+    worst, where = max(
+        (abs(values([a], cell)[0] - values([b], cell)[0]), cell)
+        for a, b in pairs
+        for cell in cells(ours)
+    )
+    agrees = worst <= SAME_TRIAL
+    return Agreement(
+        agrees,
+        "same seeds",
+        f"{'Agrees' if agrees else 'Does not agree'}: {len(pairs)} trials with the record's seeds "
+        f"differ by at most {worst:.2f} points ({where[0]}, {where[2].replace('_', ' ')}), "
+        f"{'within' if agrees else 'beyond'} the {SAME_TRIAL:g} that rounding may cause.",
+    )
+
+
+def compare_means(ours: list[Trial], theirs: list[Trial]) -> Agreement:
+    """Compare the means of two independent samples, cell by cell, at 5 % over the table.
+
+    The record's standard deviation s stands for both, so that a single own trial can be judged:
+    |difference| ≤ t · s · √(1/n + 1/m), with the t quantile of a two-sided level divided among
+    the cells (Bonferroni).
+    """
+    n, m = len(ours), len(theirs)
+    if m < 2:
+        return Agreement(None, "means", "Not comparable: the record has one trial, so no spread.")
+    table = cells(theirs)
+    quantile = float(student.ppf(1 - FAMILY / len(table) / 2, m - 1))
+    outside = []
+    for cell in table:
+        mine, recorded = values(ours, cell), values(theirs, cell)
+        margin = quantile * stdev(recorded) * math.sqrt(1 / n + 1 / m)
+        difference = fmean(mine) - fmean(recorded)
+        if not abs(difference) <= margin:
+            outside.append((cell, difference, margin))
+    if not outside:
+        return Agreement(
+            True,
+            "means",
+            f"Agrees: all {len(table)} cells of {n} own trials lie within the prediction interval "
+            f"of the record's {m} (family-wise {FAMILY:.0%}).",
+        )
+    cell, difference, margin = max(outside, key=lambda item: abs(item[1]) / max(item[2], 1e-12))
+    return Agreement(
+        False,
+        "means",
+        f"Does not agree: {len(outside)} of {len(table)} cells lie outside; {cell[0]}, "
+        f"{cell[2].replace('_', ' ')}, differs by {difference:+.1f} points where "
+        f"±{margin:.1f} are allowed.",
+    )

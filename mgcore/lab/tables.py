@@ -1,0 +1,237 @@
+"""Tables for notebooks, as HTML and as plain text, and the intervals that stand in them."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any
+
+import numpy as np
+from scipy.special import stdtrit
+
+from mgcore.lab.protocol import ARMS
+from mgcore.lab.thesis import Pairs
+
+Trial = Mapping[str, Any]
+
+DECIMALS = {"accuracy": 1, "loss": 3, "objective": 2}
+_CAPTIONS = {"accuracy": "Accuracy in %", "loss": "Loss", "objective": "Objective"}
+
+
+def interval(values: Iterable[float], level: float = 0.95) -> tuple[float, float | None]:
+    """Return the mean and the half-width of its Student t interval.
+
+    Parameters
+    ----------
+    values : iterable of float
+        One value a trial.
+    level : float
+        Confidence, between 0 and 1.
+
+    Returns
+    -------
+    (mean, half) : (float, float or None)
+        None for the half-width where there is one value only: one trial has no interval.
+
+    Raises
+    ------
+    ValueError
+        If there is no value, or `level` is not between 0 and 1.
+
+    Examples
+    --------
+    >>> mean, half = interval([1.0, 2.0, 3.0])
+    >>> print(f"{mean:.1f} ± {half:.2f}")
+    2.0 ± 2.48
+    """
+    x = np.fromiter(values, dtype=np.float64)
+    if len(x) == 0:
+        raise ValueError("values is empty; accepted: at least one value.")
+    if not 0 < level < 1:
+        raise ValueError(f"level={level!r}; accepted: a number between 0 and 1.")
+    if len(x) == 1:
+        return float(x[0]), None
+    quantile = stdtrit(len(x) - 1, (1 + level) / 2)
+    return float(x.mean()), float(quantile * x.std(ddof=1) / np.sqrt(len(x)))
+
+
+def trials_of(count: int) -> str:
+    """Return ``"one trial"`` or ``"3 trials"``, for titles and captions."""
+    return "one trial" if count == 1 else f"{count} trials"
+
+
+@dataclass(frozen=True, repr=False)
+class Table:
+    """A small table: HTML with real header cells in a page, aligned text anywhere else.
+
+    The first column names the rows.  A line break in a cell or heading starts a new line in it.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        Headings, the one over the row names first.
+    rows : sequence of sequences
+        Strings, or anything that ``str`` turns into what is to be read.
+    caption : str
+        What the table says, so that it can be read alone.
+
+    Raises
+    ------
+    ValueError
+        If a row has another number of cells than there are columns.
+
+    Examples
+    --------
+    >>> Table(("arm", "accuracy"), [("new", "96.4 ± 0.2"), ("transfer", 99.4)], "In %.")
+    In %.
+    arm       accuracy
+    --------  ----------
+    new       96.4 ± 0.2
+    transfer  99.4
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    caption: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse ragged rows."""
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise ValueError(
+                    f"rows has one of {len(row)} cells; accepted: {len(self.columns)}, one for "
+                    "each column."
+                )
+
+    def __repr__(self) -> str:
+        grid = [[str(cell).split("\n") for cell in row] for row in (self.columns, *self.rows)]
+        widths = [max(len(line) for row in grid for line in row[c]) for c in range(len(grid[0]))]
+
+        def lines(row: list[list[str]]) -> list[str]:
+            return [
+                "  ".join(part.ljust(w) for part, w in zip(parts, widths, strict=True)).rstrip()
+                for parts in zip_longest(*row, fillvalue="")
+            ]
+
+        rule = ["  ".join("-" * width for width in widths)]
+        body = [lines(row) for row in grid[1:]]
+        # Rows of several lines need air between them to be told apart.
+        apart = [""] if any(len(row) > 1 for row in body) else []
+        text = [self.caption] if self.caption else []
+        text += lines(grid[0]) + rule
+        for number, row in enumerate(body):
+            text += (apart if number else []) + row
+        return "\n".join(text)
+
+    def _repr_html_(self) -> str:
+        def cell(tag: str, content: Any, rest: str = "") -> str:
+            return f"<{tag}{rest}>{html.escape(str(content)).replace(chr(10), '<br>')}</{tag}>"
+
+        head = "".join(cell("th", heading, ' scope="col"') for heading in self.columns)
+        body = "\n".join(
+            "<tr>"
+            + cell("th", row[0], ' scope="row" style="text-align: left"')
+            + "".join(cell("td", content) for content in row[1:])
+            + "</tr>"
+            for row in self.rows
+        )
+        caption = cell("caption", self.caption) if self.caption else ""
+        # "dataframe" is the class that the site's theme gives colours to, light and dark.
+        return (
+            '<table class="dataframe" style="text-align: center; '
+            f'font-variant-numeric: tabular-nums">\n{caption}\n'
+            f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
+        )
+
+
+def results_table(
+    trials: Sequence[Trial],
+    thesis: Mapping[str, Pairs] | None = None,
+    metric: str = "accuracy",
+    caption: str = "",
+) -> Table:
+    """Return means, intervals and standard deviations of a study, and the thesis's numbers.
+
+    Parameters
+    ----------
+    trials : sequence of trials
+        As :meth:`mgcore.lab.record.Record.trials` returns them.
+    thesis : mapping, optional
+        Such as :data:`mgcore.lab.thesis.TABLE_4_1`; its pairs stand at epoch 1 and at the last.
+    metric : {"accuracy", "loss", "objective"}
+    caption : str
+        Put before the sentence that says how to read a cell.
+
+    Returns
+    -------
+    Table
+        A row for each arm; training and validation before retraining (epoch 0), after epoch 1 and
+        after the last, each measured on all images.
+
+    Raises
+    ------
+    ValueError
+        For an unknown metric, or no trials.
+    """
+    if metric not in DECIMALS:
+        options = ", ".join(repr(name) for name in DECIMALS)
+        raise ValueError(f"metric={metric!r}; accepted: {options}.")
+    if not trials:
+        raise ValueError("trials is empty; accepted: at least one trial.")
+    arms = [arm for arm in ARMS if arm in trials[0]["metrics"]]
+    last = trials[0]["metrics"][arms[0]][-1]["epoch"]
+    epochs = sorted({0, 1, last})
+    places = [(images, epoch) for images in ("training", "validation") for epoch in epochs]
+    rows = []
+    for arm in arms:
+        row = [arm]
+        for images, epoch in places:
+            lines = [_measured(at_epoch(trials, arm, epoch, f"{images}_{metric}"), metric)]
+            pair = (thesis or {}).get(arm, {}).get(images)
+            if pair and epoch:
+                # The thesis's second number is of its last epoch, whichever ours is.
+                lines.append(f"thesis {pair[epoch == last and last > 1]:.{DECIMALS[metric]}f}")
+            row.append("\n".join(lines))
+        rows.append(row)
+    how = f"{_CAPTIONS[metric]}: mean of {trials_of(len(trials))}"
+    how += (
+        " ± half-width of its 95 % interval, standard deviation (sd) below."
+        if len(trials) > 1
+        else ": no interval, no standard deviation."
+    )
+    if thesis:
+        how += " The thesis's numbers are means of 20 trials after epochs 1 and 10."
+    columns = ["start", *(f"{images}\nepoch {epoch}" for images, epoch in places)]
+    return Table(columns, rows, f"{caption} {how}".strip())
+
+
+def seconds_table(trials: Sequence[Trial], caption: str = "") -> Table:
+    """Return the seconds that each training run took, by what they were spent on."""
+    phases = [name for name in trials[0]["circumstances"]["seconds"] if name != "whole"]
+    rows = []
+    for phase in phases:
+        spent = [trial["circumstances"]["seconds"][phase] for trial in trials]
+        rows.append([phase, *(f"{np.mean([s[k] for s in spent]):.1f}" for k in _SPENT)])
+    how = f"Seconds, mean of {trials_of(len(trials))}."
+    return Table(["run", *_SPENT], rows, f"{caption} {how}".strip())
+
+
+_SPENT = ("training", "evaluation")
+
+
+def at_epoch(trials: Sequence[Trial], run: str, epoch: int, field: str) -> list[float]:
+    """Return one value a trial: `field` of `run` ("coarse" or an arm) after `epoch`."""
+    return [
+        next(row[field] for row in trial["metrics"][run] if row["epoch"] == epoch)
+        for trial in trials
+    ]
+
+
+def _measured(values: list[float], metric: str) -> str:
+    mean, half = interval(values)
+    places = DECIMALS[metric]
+    if half is None:
+        return f"{mean:.{places}f}"
+    return f"{mean:.{places}f} ± {half:.{places}f}\nsd {np.std(values, ddof=1):.{places}f}"

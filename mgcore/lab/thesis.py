@@ -1,0 +1,44 @@
+"""The numbers that the thesis prints in its tables 4.1 to 4.4, to stand beside ours.
+
+Accuracies in %, means of twenty trials; the thesis gives no spread.  Plain data, as printed.
+"""
+
+from __future__ import annotations
+
+Pairs = dict[str, tuple[float, float]]
+
+# Table 4.1, "Baseline Performance of Coarse-to-Fine Training" (no pooling): for each arm and each
+# set of images, after the first and after the tenth epoch of retraining.
+TABLE_4_1: dict[str, Pairs] = {
+    "new": {"training": (88.4, 96.4), "validation": (85.0, 91.9)},
+    "transfer": {"training": (97.9, 99.4), "validation": (93.5, 94.6)},
+    "multigrid": {"training": (97.5, 99.9), "validation": (62.9, 63.6)},
+}
+
+# Table 4.2, "The Effect of Pooling on Multigrid Performance": likewise, with pooling.
+TABLE_4_2: dict[str, Pairs] = {
+    "new": {"training": (91.1, 97.0), "validation": (89.0, 93.2)},
+    "transfer": {"training": (96.7, 98.3), "validation": (91.5, 92.8)},
+    "multigrid": {"training": (96.8, 99.8), "validation": (84.1, 88.0)},
+}
+
+# Tables 4.3 and 4.4 have for each arm two stages (the classifier alone, then the whole network),
+# and for each stage three numbers: training and validation "Initial", validation "After".
+STAGES = ("classifier", "network")
+COLUMNS = ("training initial", "validation initial", "validation after")
+Stages = dict[str, tuple[float, float, float]]
+
+# Table 4.3, "Training the classifier using CG-Steihaug": five epochs of it on the classifier, then
+# ten epochs of SGD on everything.
+TABLE_4_3: dict[str, Stages] = {
+    "new": {"classifier": (32.5, 34.1, 75.3), "network": (91.1, 89.0, 92.2)},
+    "transfer": {"classifier": (94.4, 82.1, 92.9), "network": (99.1, 94.0, 93.8)},
+    "multigrid": {"classifier": (85.2, 34.1, 38.3), "network": (97.6, 60.3, 62.4)},
+}
+
+# Table 4.4, "Training the Classifier and Network with CG-Steihaug": both stages with it.
+TABLE_4_4: dict[str, Stages] = {
+    "new": {"classifier": (51.8, 50.3, 76.6), "network": (91.9, 77.1, 79.5)},
+    "transfer": {"classifier": (92.8, 81.5, 91.4), "network": (99.7, 91.7, 92.4)},
+    "multigrid": {"classifier": (85.2, 32.6, 35.9), "network": (97.2, 42.4, 50.8)},
+}

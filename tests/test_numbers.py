@@ -1,0 +1,95 @@
+"""Every number glued into a page, recomputed from the trial files by other means than the page's."""
+
+import json
+import re
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+CHAPTERS = sorted((ROOT / "book").glob("*.ipynb"))
+CELL = re.compile(r"(\w+)-(coarse|new|transfer|multigrid)-(0|1|last)-(training|validation|gap)")
+GLUE = "application/papermill.record/text/plain"
+
+
+def glued(chapter):
+    """Return the glued values of a notebook by key, as the text that is pasted."""
+    found = {}
+    for cell in json.loads(chapter.read_text(encoding="utf-8"))["cells"]:
+        for output in cell.get("outputs", []):
+            if GLUE in output.get("data", {}):
+                key = output["metadata"]["scrapbook"]["name"]
+                found[key] = "".join(output["data"][GLUE])
+    return found
+
+
+def trials(study):
+    """Return the metrics of the committed paper tier, straight from the files."""
+    files = sorted((ROOT / "book" / "records" / f"{study}-paper").glob("trial-*.json"))
+    return [json.loads(file.read_text(encoding="utf-8"))["metrics"] for file in files]
+
+
+def rows(metrics, epoch):
+    return metrics[-1] if epoch == "last" else next(r for r in metrics if r["epoch"] == int(epoch))
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
+def test_accuracies_quoted_in_prose_are_the_records(chapter):
+    checked = 0
+    for key, text in glued(chapter).items():
+        match = CELL.fullmatch(key)
+        if not match or match[1] == "thesis":
+            continue
+        preparation, arm, epoch, metric = match.groups()
+        values = []
+        for metrics in trials(f"{chapter.stem}-{preparation}"):
+            row = rows(metrics[arm], epoch)
+            seen = {k: row[f"{k}_accuracy"] for k in ("training", "validation")}
+            gap = seen["training"] - seen["validation"]
+            values.append(gap if metric == "gap" else seen[metric])
+        assert float(text) == pytest.approx(fmean(values), abs=0.0501), key
+        checked += 1
+    if "accuracy" in chapter.read_text(encoding="utf-8"):
+        assert checked, f"{chapter.name} glues no cell of its tables"
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
+def test_prose_types_no_measured_number(chapter):
+    cells = json.loads(chapter.read_text(encoding="utf-8"))["cells"]
+    prose = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+    prose = re.sub(r"\{glue:\w*\}`[^`]*`", "", prose)
+    typed = re.findall(r"\d+(?:\.\d+)?\s*(?:%|points|trials|epochs|seconds|minutes|images)", prose)
+    assert not typed, f"{chapter.name} types {typed}"
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
+def test_every_number_that_is_pasted_is_glued(chapter):
+    pasted = re.findall(r"\{glue:\w*\}`([^`:]+)(?::[^`]*)?`", chapter.read_text(encoding="utf-8"))
+    assert set(pasted) <= set(glued(chapter))
+
+
+def test_the_number_of_statements_reproduced_is_what_the_trials_give():
+    chapter = ROOT / "book" / "baseline.ipynb"
+    found = glued(chapter)
+    claims = yaml.safe_load((ROOT / "book" / "claims.yml").read_text(encoding="utf-8"))
+    for preparation in ("original", "prolonged"):
+        study = f"baseline-{preparation}"
+        mine = [c for c in claims if study in c["studies"]]
+        assert float(found[f"{preparation}-claims"]) == len(mine)
+        clear = 0
+        for claim in mine:
+            sides = []
+            for metrics in trials(study):
+                pair = []
+                for name in claim["difference"]:
+                    arm, epoch, metric = name.split(".")
+                    row = rows(metrics[arm], epoch)
+                    seen = {k: row[f"{k}_accuracy"] for k in ("training", "validation")}
+                    seen["gap"] = seen["training"] - seen["validation"]
+                    pair.append(seen[metric])
+                sides.append(pair[0] - pair[1])
+            clear += fmean(sides) > claim["least"]
+        # A claim is reproduced only if its whole interval is, so means alone bound the number.
+        assert float(found[f"{preparation}-reproduced"]) <= clear

@@ -1,0 +1,135 @@
+"""The tools on a book of three pages, made for the test: a copy of them beside two notebooks."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat.v4 as v4
+import notebooks
+import pytest
+from notebooks import ROOT
+
+PARAMETERS = 'tier = "paper"\ntrials: int = 3'
+CHECK = """
+if trials == "many":
+    raise ValueError("trials is not\\na number")
+print(tier, trials)
+"""
+
+
+def notebook(*cells: tuple[str, str]):
+    """Return a notebook of a title and code cells, each given as (tag, source)."""
+    made = v4.new_notebook(cells=[v4.new_markdown_cell("# A page")])
+    for tag, source in cells:
+        made.cells.append(v4.new_code_cell(source, metadata={"tags": [tag]} if tag else {}))
+    return made
+
+
+@pytest.fixture(scope="module")
+def book(tmp_path_factory) -> Path:
+    """Return the root of a small book with an experiment and a plain page."""
+    root = tmp_path_factory.mktemp("book")
+    shutil.copytree(ROOT / "book" / "tools", root / "book" / "tools")
+    (root / "requirements.txt").write_text("-e .\n")
+    (root / "mgcore").mkdir()
+    (root / "mgcore" / "grids.py").write_text("# one\n")
+    (root / "book" / "index.md").write_text("# A book\n")
+    (root / "_toc.yml").write_text(
+        "format: jb-book\nroot: book/index\nparts:\n- caption: A part\n  chapters:\n"
+        "  - file: book/experiment\n  - file: book/plain\n"
+    )
+    for name in ("_config.yml", "book/_ext/drop_thebe.py", "book/_static/favicon.svg"):
+        (root / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, root / name)
+    cells = ("parameters", PARAMETERS), ("verdict", CHECK)
+    notebooks.write(notebook(*cells), root / "book" / "experiment.ipynb")
+    notebooks.write(notebook(("", "print(1 + 1)")), root / "book" / "plain.ipynb")
+    return root
+
+
+def tool(book: Path, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run one of the copied tools."""
+    command = [sys.executable, str(book / "book" / "tools" / f"{name}.py"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=book)
+
+
+def outputs(path: Path) -> list[str]:
+    """Return what each code cell of a notebook printed."""
+    cells = (cell for cell in notebooks.read(path).cells if cell.cell_type == "code")
+    return ["".join(output.text for output in cell.outputs) for cell in cells]
+
+
+def test_only_what_changed_is_executed_again(book: Path) -> None:
+    out = book / "_build" / "executed" / "book"
+    assert "2 of 2" in tool(book, "execute").stderr
+    assert outputs(out / "experiment.ipynb")[-1] == "paper 3\n"
+    assert "0 of 2" in tool(book, "execute").stderr
+    chapter = book / "book" / "plain.ipynb"
+    notebooks.write(notebook(("", "print(2 + 2)")), chapter)
+    assert "1 of 2" in tool(book, "execute").stderr
+    assert outputs(out / "plain.ipynb") == ["4\n"]
+    (book / "mgcore" / "grids.py").write_text("# two\n")
+    assert "2 of 2" in tool(book, "execute").stderr
+    (book / "book" / "records").mkdir()
+    (book / "book" / "records" / "trial.json").write_text("{}\n")
+    assert "1 of 1" in tool(book, "execute", "--only", "plain").stderr
+    assert outputs(chapter) == [""]  # the source was never written
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--seed", "1"], "book/experiment.ipynb has no parameter 'seed'; the parameters"),
+        (["-p", "colour=red"], "book/experiment.ipynb has no parameter 'colour'; the parameters"),
+        (["--only", "plain", "--tier", "smoke"], "book/plain.ipynb has no parameter 'tier'"),
+        (["--only", "nothing"], "only='nothing' is no chapter of _toc.yml; the chapters are: exp"),
+        (["--colour", "red"], "execute.py: unrecognized arguments: --colour red."),
+        (["-p", "colour"], "execute.py: argument -p/--parameter: 'colour' is not of the form"),
+    ],
+)
+def test_bad_arguments_get_one_sentence(book: Path, arguments, sentence: str) -> None:
+    run = tool(book, "execute", *arguments)
+    assert run.returncode != 0
+    assert run.stderr.startswith(sentence) and run.stderr.count("\n") == 1
+
+
+def test_a_failing_chapter_stops_neither_the_others_nor_hides(book: Path) -> None:
+    run = tool(book, "execute", "--out", "elsewhere", "--trials", "many")
+    assert run.returncode == 1
+    sentence = "experiment.ipynb stopped in cell [3] with ValueError: trials is not a number"
+    assert sentence in run.stderr and "Traceback" not in run.stderr
+    assert (book / "elsewhere" / "book" / "plain.ipynb").exists()
+    assert not (book / "elsewhere" / "book" / "experiment.ipynb").exists()
+    site = tool(book, "build_site", "--executed", "elsewhere")
+    assert site.returncode == 1 and site.stderr.count("\n") == 1
+
+
+def test_refresh_writes_outputs_and_nothing_else(book: Path) -> None:
+    before = notebooks.read(book / "book" / "experiment.ipynb")
+    assert tool(book, "refresh", "--only", "experiment").returncode == 0
+    after = notebooks.read(book / "book" / "experiment.ipynb")
+    assert [c.source for c in after.cells] == [c.source for c in before.cells]
+    assert [c.metadata for c in after.cells] == [c.metadata for c in before.cells]
+    assert "papermill" not in after.metadata
+    assert outputs(book / "book" / "experiment.ipynb")[-1] == "paper 3\n"
+
+
+def test_reproduce_touches_no_committed_chapter_and_repeats_the_verdict(book: Path) -> None:
+    before = (book / "book" / "experiment.ipynb").read_bytes()
+    run = tool(book, "reproduce", "--tier", "$(class)", "--trials", "5")
+    assert run.returncode == 0, run.stderr
+    assert "book/experiment.ipynb:\n$(class) 5\n" in run.stdout
+    assert (book / "_build" / "reproduced" / "_build" / "html" / "index.html").exists()
+    assert (book / "book" / "experiment.ipynb").read_bytes() == before
+
+
+def test_a_site_with_a_warning_is_no_site(book: Path) -> None:
+    html = book / "_build" / "html"
+    page = book / "book" / "index.md"
+    page.write_text("# A book\n\nSee [nothing](nowhere.md).\n")
+    html.mkdir(parents=True, exist_ok=True)
+    assert tool(book, "execute").returncode == 0
+    run = tool(book, "build_site")
+    assert run.returncode == 1 and "book/index.md:3: WARNING" in run.stderr
+    assert not html.exists()
