@@ -6,6 +6,7 @@ The command line belongs to :mod:`mgcore.lab`; importing :mod:`mgcore` does not 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -134,7 +135,7 @@ def _bench(options: argparse.Namespace) -> int:
 def _calibrate(options: argparse.Namespace) -> int:
     from mgcore.lab.calibration import calibrate, summary
 
-    for row in summary(calibrate(options.file)):
+    for row in summary(calibrate(options.file), stage=3):
         print(row)
     return 0
 
@@ -142,6 +143,7 @@ def _calibrate(options: argparse.Namespace) -> int:
 def main(given: list[str] | None = None) -> int:
     """Run a command; a complaint is one sentence on standard error and exit status 2."""
     options = _arguments(given)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop as for Ctrl-C
     command = {
         "plan": _plan, "run": _run, "verify": _verify, "bench": _bench, "calibrate": _calibrate,
     }[options.command]  # fmt: skip

@@ -8,6 +8,7 @@ of a linear classifier are functions on the grid themselves, and are prolonged o
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from functools import lru_cache
 
 import torch
@@ -123,9 +124,8 @@ def refine_stencil(stencil: Tensor, prolongation: str = "bilinear", ndim: int = 
 def _apply(stencil: Tensor, prolongation: str, ndim: int, refining: bool) -> Tensor:
     check_prolongation(prolongation, "prolongation")
     if not isinstance(stencil, Tensor) or not stencil.is_floating_point():
-        raise TypeError(
-            f"stencil is a {type(stencil).__name__}; accepted: a floating-point torch tensor."
-        )
+        found = f"{stencil.dtype} tensor" if isinstance(stencil, Tensor) else type(stencil).__name__
+        raise TypeError(f"stencil is a {found}; accepted: a floating-point torch tensor.")
     check_ndim(stencil, ndim)
     grid = tuple(stencil.shape[stencil.ndim - ndim :])
     if any(size != WIDTH for size in grid):
@@ -210,7 +210,7 @@ def coarsen_classifier(
 
 def _as_maps(weight: Tensor, shape: tuple[int, ...]) -> Tensor:
     """View the rows of a classifier as maps, (classes, channels, m₁, ..., m_d)."""
-    shape = tuple(shape)
+    shape = tuple(shape) if isinstance(shape, Iterable) else (shape,)
     if len(shape) not in (1, 2, 3) or any(int(m) != m or m < 1 for m in shape):
         raise ValueError(f"shape={shape} is not a grid; accepted: one to three positive integers.")
     if not isinstance(weight, Tensor) or weight.ndim != 2:

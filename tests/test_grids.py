@@ -1,4 +1,4 @@
-"""Restriction and prolongation, against torch's own pooling and interpolation and dense matrices."""
+"""Restriction and prolongation, against torch's pooling and interpolation, and matrices."""
 
 import numpy as np
 import pytest
@@ -63,7 +63,8 @@ def test_restriction_after_bilinear_prolongation_has_rows_1_6_1():
 
 
 @pytest.mark.parametrize(
-    ("boundary", "mode", "sign"), [("clamp", "edge", 1), ("periodic", "wrap", 1), ("odd", "edge", -1)]
+    ("boundary", "mode", "sign"),
+    [("clamp", "edge", 1), ("periodic", "wrap", 1), ("odd", "edge", -1)],
 )
 def test_boundaries_are_values_beyond_the_edge(boundary, mode, sign, rng):
     """One ghost cell on either side by numpy.pad, then the weights 3/4 and 1/4 by hand."""
@@ -98,9 +99,11 @@ def test_odd_reflection_carries_a_sine_at_second_order():
 
 def test_bilinear_prolongation_reproduces_linear_functions_inside():
     n = 8
+
     def f(m):
         at = (torch.arange(m).double() + 0.5) / m
         return 2 - 3 * at[:, None] + 5 * at
+
     inside = (slice(1, -1), slice(1, -1))
     assert (prolong(f(n)) - f(2 * n))[inside].abs().max() < 1e-14
 

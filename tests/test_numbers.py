@@ -1,4 +1,4 @@
-"""Every number glued into a page, recomputed from the trial files by other means than the page's."""
+"""Every number glued into a page, recomputed from the trial files by means of its own."""
 
 import json
 import re

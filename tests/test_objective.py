@@ -22,9 +22,7 @@ def problem(pooling=False, bias=True, count=7, **choices):
 def by_hand(objective, weights, images, labels):
     """Mean cross-entropy and the two penalties from their definitions, through the module."""
     bias = "classifier.bias" in weights
-    net = ThesisCNN(
-        8, objective.pooling, padding=objective.padding, classifier_bias=bias
-    ).double()
+    net = ThesisCNN(8, objective.pooling, padding=objective.padding, classifier_bias=bias).double()
     logits = torch.func.functional_call(net, dict(weights), (images,))
     p = logits.exp() / logits.exp().sum(1, keepdim=True)
     loss = -sum(p[k, label].log() for k, label in enumerate(labels)) / len(labels)

@@ -29,9 +29,7 @@ def test_learning_rate_is_the_schedule_of_the_thesis():
     assert learning_rate(4, base=1.0, decay=1.0) == 0.5
     with pytest.raises(ValueError) as raised:
         learning_rate(0)
-    assert str(raised.value) == (
-        "epoch=0; accepted: 1 or more, the schedule divides by its root."
-    )
+    assert str(raised.value) == ("epoch=0; accepted: 1 or more, the schedule divides by its root.")
 
 
 @MOMENTA
@@ -111,7 +109,5 @@ def test_divergence_and_too_large_a_batch_get_one_sentence():
         train_epoch(objective, weights, velocity, images, labels, order, rate=0.1, batch=7)
     assert str(raised.value) == "batch=7 with 6 images; accepted: at most all of them."
     with pytest.raises(FloatingPointError) as raised:
-        train_epoch(
-            objective, weights, velocity, images, labels, order, rate=float("inf"), batch=3
-        )
+        train_epoch(objective, weights, velocity, images, labels, order, rate=float("inf"), batch=3)
     assert str(raised.value) == "training diverged: conv1.weight is no longer finite."

@@ -238,7 +238,7 @@ def test_coarsening_undoes_refining_and_composes_with_constant_prolongation(shap
          "stencil has last axes (3, 1); accepted: (3, 3), because only stencils three cells wide "
          "keep their width under the Galerkin condition for both prolongations."),
         (lambda: coarsen_stencil(torch.zeros(3, 3, dtype=torch.int64)), TypeError,
-         "stencil is a Tensor; accepted: a floating-point torch tensor."),
+         "stencil is a torch.int64 tensor; accepted: a floating-point torch tensor."),
         (lambda: refine_stencil(np.zeros((3, 3))), TypeError,
          "stencil is a ndarray; accepted: a floating-point torch tensor."),
         (lambda: refine_stencil(torch.zeros(3, 3), "linear"), ValueError,

@@ -89,14 +89,15 @@ def canary(dataset: str) -> Values:
 def deviation(then: Values, now: Values) -> tuple[float, str]:
     """Return the largest relative difference and the name of the value it is in.
 
-    A value that only one of them has counts as infinitely different.
+    A value that only one of them has, or that is no number, counts as infinitely different.
     """
     worst, where = 0.0, ""
     for name in {**then, **now}:
-        if name not in then or name not in now or not math.isfinite(then[name]):
+        both = name in then and name in now
+        if not (both and math.isfinite(then[name]) and math.isfinite(now[name])):
             return math.inf, name
         difference = abs(now[name] - then[name]) / max(abs(then[name]), 1e-3)
-        if not difference <= worst:
+        if difference > worst:
             worst, where = difference, name
     return worst, where
 

@@ -10,11 +10,11 @@ import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any
 
 import yaml
-from scipy.stats import t as student
+
+from mgcore.lab.agreement import interval
 
 Trial = dict[str, Any]
 CELL = re.compile(r"(coarse|new|transfer|multigrid)\.(0|1|last)\.(training|validation|gap)")
@@ -90,18 +90,11 @@ def cell(trial: Trial, name: str) -> float:
     return row[f"{metric}_accuracy"]
 
 
-def interval(values: list[float]) -> tuple[float, float]:
-    """Return the mean and the half-width of its 95 % t interval; infinite for one value."""
-    n = len(values)
-    if n < 2:
-        return fmean(values), float("inf")
-    return fmean(values), float(student.ppf(0.975, n - 1)) * stdev(values) / n**0.5
-
-
 def decide(claim: Claim, study: str, trials: list[Trial]) -> Verdict:
     """Put a claim to the trials of a study."""
     first, second = claim.difference
-    estimate, half = interval([cell(t, first) - cell(t, second) for t in trials])
+    estimate, width = interval([cell(t, first) - cell(t, second) for t in trials])
+    half = float("inf") if width is None else width  # one trial decides nothing
     low, high = estimate - half, estimate + half
     if low > claim.least:
         word = "reproduced"

@@ -9,6 +9,8 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -71,8 +73,25 @@ def settle_process() -> None:
             libc.mallopt(top_pad, 64 << 20)
 
 
-def _settled(function: Callable[..., Any], *arguments: Any) -> Any:
+@lru_cache
+def _leave_with(caller: int) -> None:
+    """End this worker soon after its caller has died: nobody waits for what it computes.
+
+    A caller that is killed outright cannot end its workers itself.
+    """
+
+    def watch() -> None:
+        while os.getppid() == caller:
+            time.sleep(1)
+        os._exit(1)
+
+    if os.getppid() == caller:  # not where the caller does the work itself
+        threading.Thread(target=watch, daemon=True).start()
+
+
+def _settled(caller: int, function: Callable[..., Any], *arguments: Any) -> Any:
     settle_process()
+    _leave_with(caller)
     return function(*arguments)
 
 
@@ -98,4 +117,4 @@ def run_parallel(
     workers = workers or cores()
     with parallel_config(backend="loky", inner_max_num_threads=1):
         pool = Parallel(n_jobs=workers, pre_dispatch="n_jobs", return_as="generator_unordered")
-        yield from pool(delayed(_settled)(function, *job) for job in jobs)
+        yield from pool(delayed(_settled)(os.getpid(), function, *job) for job in jobs)

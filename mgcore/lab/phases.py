@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from mgcore.lab.protocol import Protocol
+from mgcore.lab.record import unwritable
 from mgcore.objective import Objective, evaluate
 from mgcore.sgd import learning_rate, train_epoch
 
@@ -137,18 +138,20 @@ def _save(path: Path | None, now: Progress) -> None:
     """Replace the checkpoint atomically; a full disk or a kill leaves the one before."""
     if path is None:
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {f"weights/{k}": v.cpu().numpy() for k, v in now.weights.items()}
     arrays |= {f"velocity/{k}": v.cpu().numpy() for k, v in now.velocity.items()}
     about = {"epoch": now.epoch, "history": now.history, "seconds": now.seconds}
     arrays["about"] = np.array(json.dumps(about))
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with open(unfinished, "wb") as file:
             np.savez(file, **arrays)
             file.flush()
             os.fsync(file.fileno())
         os.replace(unfinished, path)
+    except OSError as error:
+        raise unwritable("cache", path, error) from None
     finally:
         unfinished.unlink(missing_ok=True)
 

@@ -214,8 +214,8 @@ def propagation(arrays: Arrays, channel: int = 0) -> Figure:
     style.note(
         figure,
         "After retraining.  Each map has its own grey scale: black is 0 (of an input: its "
-        "background), white its largest\nvalue, given below it.  Transfer and multigrid have the coarse network's channels; those of new "
-        "are its own.",
+        "background),\nwhite its largest value, given below it.  Channels of transfer and "
+        "multigrid correspond.",
     )
     return figure
 

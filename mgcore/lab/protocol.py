@@ -30,6 +30,10 @@ _SIZES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+_LEAST = {"seed": 0, "subset": 2}  # of the whole numbers; the others are at least 1
+_POSITIVE = ("learning_rate", "rate_decay", "smoothness_h", "dct_cutoff")
+
+
 def _choice(default: Any, source: str, why: str = "", accepted: tuple[Any, ...] = ()) -> Any:
     """Declare a field with the thesis section that states it, or "unstated" and our reason."""
     return field(default=default, metadata={"source": source, "why": why, "accepted": accepted})
@@ -113,9 +117,11 @@ class Protocol:
                 raise ValueError(
                     f"{item.name}={value!r}; accepted: a value of type {kind.__name__}."
                 )
-            least = {int: 0 if item.name == "seed" else 1, float: 0.0}.get(kind)
+            least = {int: _LEAST.get(item.name, 1), float: 0.0}.get(kind)
             if least is not None and not least <= value < float("inf"):
                 raise ValueError(f"{item.name}={value!r}; accepted: a number, at least {least}.")
+            if item.name in _POSITIVE and not value > 0:
+                raise ValueError(f"{item.name}={value!r}; accepted: a number above 0.")
         divisor = 4 if self.pooling else 2
         if self.resolution % divisor or self.resolution < 8:
             raise ValueError(

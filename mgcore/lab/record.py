@@ -33,6 +33,15 @@ def checksum(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
+def unwritable(kind: str, path: Path, error: OSError) -> RecordError:
+    """Return the complaint that a file of the ``"record"`` or ``"cache"`` cannot be written."""
+    other = " (MGCORE_CACHE names another)" if kind == "cache" else ""
+    return RecordError(
+        f"{kind}: {path} cannot be written ({error.strerror}); accepted: a folder with room that "
+        f"you may write to{other}; everything written before is kept."
+    )
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Replace `path` by `content`, or leave it as it was and raise RecordError."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -43,10 +52,7 @@ def write_atomically(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(unfinished, path)
     except OSError as error:
-        raise RecordError(
-            f"record: {path} cannot be written ({error.strerror}); accepted: a folder with room "
-            "that you may write to; everything written before is kept."
-        ) from None
+        raise unwritable("record", path, error) from None
     finally:
         try:
             unfinished.unlink(missing_ok=True)
@@ -69,8 +75,8 @@ def _read_json(path: Path) -> dict[str, Any]:
         content = None
     if not isinstance(content, dict) or content.pop("sha256", None) != checksum(content):
         raise RecordError(
-            f"record: {path} is truncated or altered; accepted: the file as it was written "
-            "(delete it and run the study again to compute it anew)."
+            f"record: {path} is truncated or altered; accepted: the file as it was written (a "
+            "trial's may be deleted: the study then runs that trial again)."
         )
     return content
 
@@ -226,7 +232,7 @@ class Record:
         if hashlib.sha256(content).hexdigest() != expected:
             raise RecordError(
                 f"record: {file} is missing, truncated or altered; accepted: the file as it was "
-                "written (delete figures.json and run the study again to compute it anew)."
+                "written (or delete figures.json and trial-000.json: the study makes them again)."
             )
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}

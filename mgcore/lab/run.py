@@ -27,7 +27,7 @@ from mgcore.lab.canary import TOLERANCE, canary, deviation, digest
 from mgcore.lab.execute import choose_device, cores, run_parallel
 from mgcore.lab.keepsakes import collect
 from mgcore.lab.protocol import Protocol
-from mgcore.lab.record import Record, RecordError, reader_folder
+from mgcore.lab.record import Record, RecordError, reader_folder, unwritable
 from mgcore.lab.study import image_steps, run_trial
 
 VERSIONS = ("mgcore", "torch", "numpy", "scipy")
@@ -206,10 +206,7 @@ class _Claims:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise RecordError(
-                f"cache: {folder} cannot be made ({error.strerror}); accepted: a folder that you "
-                "may write to (MGCORE_CACHE names another)."
-            ) from None
+            raise unwritable("cache", folder, error) from None
 
     def _file(self, number: int, kind: str) -> Path:
         return self.folder / f"{self.name}-{number}.{kind}"
@@ -219,7 +216,11 @@ class _Claims:
 
     def take(self, number: int) -> bool:
         """Claim a trial; False if another process has it."""
-        handle = os.open(self._file(number, "lock"), os.O_CREAT | os.O_RDWR)
+        file = self._file(number, "lock")
+        try:
+            handle = os.open(file, os.O_CREAT | os.O_RDWR)
+        except OSError as error:
+            raise unwritable("cache", file, error) from None
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

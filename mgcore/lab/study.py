@@ -75,10 +75,7 @@ def run_trial(
         ``data_sha256``: of the pool.  ``scratch``: checkpoints that no other study uses.
     """
     began = time.perf_counter()
-    count = protocol.n_coarse + protocol.n_fine + protocol.n_validation
-    digits = digits or load_digits(protocol.dataset, count, protocol.resolution)
-    sizes = (protocol.n_coarse, protocol.n_fine, protocol.n_validation)
-    chosen = split(len(digits.images), sizes, stream(protocol.seed, trial, "split"))
+    digits, chosen = draw_split(protocol, trial, digits)
 
     phases: dict[str, Progress] = {}
     scratch: list[str] = []
@@ -92,25 +89,16 @@ def run_trial(
         if file and grid == "fine":  # coarse networks serve other studies too
             scratch.append(str(file))
 
-    def fresh(grid: str) -> dict[str, Tensor]:
-        return initial_weights(
-            protocol.objective(grid).resolution, protocol.pooling,
-            stream(protocol.seed, trial, "weights", grid),
-            stencil_scale=protocol.stencil_scale, classifier_scale=protocol.classifier_scale,
-            classifier_clip=protocol.classifier_clip, dct_cutoff=protocol.dct_cutoff,
-            classifier_bias=protocol.classifier_bias,
-        )  # fmt: skip
-
     if set(arms) != {"new"}:
         images = grid_images(protocol, digits, chosen, "coarse", device)
-        phase("coarse", "coarse", fresh("coarse"), images)
+        phase("coarse", "coarse", fresh_weights(protocol, trial, "coarse"), images)
         if keep is not None:
             keep["coarse_images"] = images
     images = grid_images(protocol, digits, chosen, "fine", device)
     starts = {}
     for arm in arms:
         if arm == "new":
-            starts[arm] = fresh("fine")
+            starts[arm] = fresh_weights(protocol, trial, "fine")
         else:
             starts[arm] = refine_weights(
                 phases["coarse"].weights, protocol.coarse_side,
@@ -128,6 +116,26 @@ def run_trial(
         "data_sha256": digits.sha256,
         "scratch": scratch,
     }
+
+
+def draw_split(
+    protocol: Protocol, trial: int, digits: Digits | None = None
+) -> tuple[Digits, list[Tensor]]:
+    """Return the pool and the trial's indices for coarse training, fine training, validation."""
+    sizes = (protocol.n_coarse, protocol.n_fine, protocol.n_validation)
+    digits = digits or load_digits(protocol.dataset, sum(sizes), protocol.resolution)
+    return digits, split(len(digits.images), sizes, stream(protocol.seed, trial, "split"))
+
+
+def fresh_weights(protocol: Protocol, trial: int, grid: str) -> dict[str, Tensor]:
+    """Return the random weights with which a trial begins on a grid, in float64."""
+    return initial_weights(
+        protocol.objective(grid).resolution, protocol.pooling,
+        stream(protocol.seed, trial, "weights", grid),
+        stencil_scale=protocol.stencil_scale, classifier_scale=protocol.classifier_scale,
+        classifier_clip=protocol.classifier_clip, dct_cutoff=protocol.dct_cutoff,
+        classifier_bias=protocol.classifier_bias,
+    )  # fmt: skip
 
 
 def grid_images(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
 import numpy as np
-from scipy.special import stdtrit
 
+from mgcore.lab.agreement import interval
 from mgcore.lab.protocol import ARMS
 from mgcore.lab.thesis import Pairs
 
@@ -18,43 +18,6 @@ Trial = Mapping[str, Any]
 
 DECIMALS = {"accuracy": 1, "loss": 3, "objective": 2}
 _CAPTIONS = {"accuracy": "Accuracy in %", "loss": "Loss", "objective": "Objective"}
-
-
-def interval(values: Iterable[float], level: float = 0.95) -> tuple[float, float | None]:
-    """Return the mean and the half-width of its Student t interval.
-
-    Parameters
-    ----------
-    values : iterable of float
-        One value a trial.
-    level : float
-        Confidence, between 0 and 1.
-
-    Returns
-    -------
-    (mean, half) : (float, float or None)
-        None for the half-width where there is one value only: one trial has no interval.
-
-    Raises
-    ------
-    ValueError
-        If there is no value, or `level` is not between 0 and 1.
-
-    Examples
-    --------
-    >>> mean, half = interval([1.0, 2.0, 3.0])
-    >>> print(f"{mean:.1f} ± {half:.2f}")
-    2.0 ± 2.48
-    """
-    x = np.fromiter(values, dtype=np.float64)
-    if len(x) == 0:
-        raise ValueError("values is empty; accepted: at least one value.")
-    if not 0 < level < 1:
-        raise ValueError(f"level={level!r}; accepted: a number between 0 and 1.")
-    if len(x) == 1:
-        return float(x[0]), None
-    quantile = stdtrit(len(x) - 1, (1 + level) / 2)
-    return float(x.mean()), float(quantile * x.std(ddof=1) / np.sqrt(len(x)))
 
 
 def trials_of(count: int) -> str:

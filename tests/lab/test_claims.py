@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mgcore.lab.claims import Claim, cell, criteria_hash, decide, interval, read_claims
+from mgcore.lab.claims import Claim, cell, criteria_hash, decide, read_claims
 
 FILE = Path(__file__).resolve().parents[2] / "book" / "claims.yml"
 
@@ -36,11 +36,6 @@ def trials(*differences):
 )
 def test_the_word_follows_from_the_interval(differences, least, word):
     assert decide(claim(least), "study", trials(*differences)).word == word
-
-
-def test_an_interval_is_students(tmp_path):
-    mean, half = interval([1.0, 2.0, 3.0])
-    assert (mean, round(half, 4)) == (2.0, 2.4841)
 
 
 def test_cells_are_read_by_epoch_and_gap_is_training_minus_validation():

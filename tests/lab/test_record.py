@@ -94,8 +94,8 @@ def test_a_damaged_trial_gets_one_sentence_and_is_set_aside(record):
     with pytest.raises(RecordError) as raised:
         record.trial(1)
     assert str(raised.value) == (
-        f"record: {file} is truncated or altered; accepted: the file as it was written (delete it "
-        "and run the study again to compute it anew)."
+        f"record: {file} is truncated or altered; accepted: the file as it was written (a "
+        "trial's may be deleted: the study then runs that trial again)."
     )
     aside = record.set_aside(1)
     assert aside.read_bytes() == file.with_suffix(".damaged").read_bytes() and not file.exists()

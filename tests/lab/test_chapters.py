@@ -1,0 +1,105 @@
+"""How a chapter finds or makes its record, on a folder of records of the test's own."""
+
+import pytest
+
+from mgcore.lab import chapters
+from mgcore.lab.record import Record
+from mgcore.lab.run import run_study
+from mgcore.lab.studies import study_protocol
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch, tiny):
+    """Be in a project whose class tier is tiny and whose class record holds two trials."""
+    (tmp_path / "book" / "records").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        chapters, "study_protocol",
+        lambda study, tier, dataset, seed: tiny(
+            tier=tier, seed=seed, **({"momentum": 0.5} if "prolonged" in study else {})
+        ),
+    )  # fmt: skip
+    folder = tmp_path / "book" / "records" / "baseline-original-class"
+    run_study(tiny(tier="class"), 2, "cpu", record=folder, workers=1, progress=False)
+    return tmp_path
+
+
+def obtain(study="baseline-original", **more):
+    given = {"tier": "class", "dataset": "strokes", "device": "cpu", "progress": False} | more
+    return chapters.obtain(study, **given)
+
+
+def test_the_record_is_shown_and_never_written(home):
+    folder = home / "book" / "records" / "baseline-original-class"
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    study = obtain()
+    assert study.recorded and len(study.trials) == 2
+    assert not (home / "_build").exists()
+    assert "committed record itself, 2 trials" in str(chapters.verdict(study))
+    assert chapters.freshness(study).startswith("Current")
+
+    again = obtain(trials=1)  # run afresh, and the same trial comes out
+    assert not again.recorded and len(again.trials) == 1
+    assert again.trials[0]["metrics"] == study.trials[0]["metrics"]
+    assert "1 trials with the record's seeds, every metric identical" in str(
+        chapters.verdict(again)
+    )
+
+    more = obtain(trials=3)  # two are the record's, one is run
+    assert [trial["trial"] for trial in more.trials] == [0, 1, 2]
+    assert more.trials[:2] == study.trials
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+
+
+def test_a_study_without_a_record_is_run_and_not_compared(home, monkeypatch):
+    monkeypatch.setitem(chapters.DEFAULT_TRIALS, "class", 1)
+    study = obtain("baseline-prolonged")
+    assert not study.recorded and len(study.trials) == 1
+    assert chapters.verdict(study).agrees is None
+    assert str(home) in str(study.record.folder.resolve())
+
+
+def test_a_record_of_other_behaviour_is_called_stale(home):
+    record = Record(home / "book" / "records" / "baseline-original-class")
+    values = record.canary
+    name = "plain/new/2/training_loss"
+    record.canary = values | {name: values[name] * (1 + 1e-6)}
+    sentence = chapters.freshness(obtain())
+    assert sentence.startswith("STALE") and name in sentence
+
+
+def test_numbers_are_means_over_trials(home):
+    study = obtain()
+    each = [t["metrics"]["multigrid"][-1] for t in study.trials]
+    gaps = [row["training_accuracy"] - row["validation_accuracy"] for row in each]
+    found = chapters.numbers(study)
+    assert found["multigrid-last-gap"] == round(sum(gaps) / 2, 1)
+    assert len(found) == 4 * 3 * 3
+    box = chapters.provenance(study)
+    assert box["trials"] == "2" and box["shown"] == "the committed record"
+
+
+@pytest.mark.parametrize(
+    "given, words",
+    [
+        ({"trials": 0}, ("trials=0", "at least 1")),
+        ({"trials": True}, ("trials=True",)),
+        ({"trials": "many"}, ("trials='many'",)),
+        ({"device": "abacus"}, ("device='abacus'", "'cpu'")),
+        ({"dataset": "postcards"}, ("dataset='postcards'", "'strokes'")),
+    ],
+)
+def test_bad_parameters_are_one_sentence(given, words):
+    with pytest.raises(ValueError) as complaint:
+        chapters.obtain("baseline-original", **given)
+    assert all(word in str(complaint.value) for word in words)
+
+
+def test_unknown_tiers_studies_and_protocols_are_one_sentence():
+    for arguments, word in (
+        (("baseline-original", "colossal"), "tier='colossal'"),
+        (("nonsense",), "study='nonsense'"),
+        (("baseline-original", "paper", "mnist", 0, "guess"), "protocol='guess'"),
+    ):
+        with pytest.raises(ValueError, match=word):
+            study_protocol(*arguments)

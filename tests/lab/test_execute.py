@@ -1,0 +1,103 @@
+"""Who runs the work: devices, processes with one thread each, jobs drawn when a worker is free."""
+
+import os
+import time
+from threading import Thread
+
+import pytest
+import torch
+
+from mgcore.lab.execute import choose_device, cores, one_thread, run_parallel
+
+
+def divide(one, other):
+    return one / other
+
+
+def once_there(file, value):
+    """Return `value` when `file` is there, or after half a minute."""
+    for _ in range(3000):
+        if file.exists():
+            break
+        time.sleep(0.01)
+    return value
+
+
+@pytest.mark.parametrize(
+    ("device", "there", "chosen"),
+    [("auto", False, "cpu"), ("auto", True, "cuda"), ("cpu", True, "cpu"), ("cuda", True, "cuda")],
+)
+def test_devices(device, there, chosen, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    assert choose_device(device) == chosen
+
+
+@pytest.mark.parametrize("device", ["abacus", "", None, 0, "CUDA"])
+def test_unknown_devices_get_one_sentence(device):
+    with pytest.raises(ValueError) as raised:
+        choose_device(device)
+    assert str(raised.value) == f"device={device!r}; accepted: 'auto', 'cpu', 'cuda'."
+
+
+def test_cuda_where_there_is_none_gets_one_sentence(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError) as raised:
+        choose_device("cuda")
+    assert str(raised.value) == (
+        "device='cuda', but torch finds no CUDA device; accepted here: 'cpu'."
+    )
+
+
+def test_one_worker_works_here_and_draws_a_job_when_it_is_asked():
+    drawn = []
+
+    def jobs():
+        for number in range(4):
+            drawn.append(number)
+            yield number, 2
+
+    results = run_parallel(divide, jobs(), workers=1)
+    assert next(results) == 0.0
+    assert len(drawn) <= 2
+    assert list(results) == [0.5, 1.0, 1.5] and drawn == [0, 1, 2, 3]
+    assert list(run_parallel(os.getpid, [()], workers=1)) == [os.getpid()]
+    assert list(run_parallel(divide, [], workers=1)) == []
+
+
+def test_two_workers_are_other_processes_with_one_thread_each(tmp_path):
+    drawn, results, go = [], [], tmp_path / "go"
+
+    def jobs():
+        for number in range(6):
+            drawn.append(number)
+            yield go, number
+
+    work = Thread(target=lambda: results.extend(run_parallel(once_there, jobs(), workers=2)))
+    work.start()
+    while len(drawn) < 2:
+        time.sleep(0.01)
+    time.sleep(0.3)
+    assert drawn == [0, 1]  # both workers are busy, so nobody else is kept from the others
+    go.touch()
+    work.join(60)
+    assert sorted(results) == drawn == list(range(6))
+    assert os.getpid() not in set(run_parallel(os.getpid, [()] * 4, workers=2))
+    assert set(run_parallel(torch.get_num_threads, [()] * 4, workers=2)) == {1}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_error_of_a_job_is_raised_here(workers):
+    with pytest.raises(ZeroDivisionError):
+        list(run_parallel(divide, [(1, 2), (1, 0), (3, 2)], workers=workers))
+
+
+def test_one_thread_within_and_as_before_afterwards():
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(KeyError), one_thread():
+            assert torch.get_num_threads() == 1
+            raise KeyError
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+    assert cores() >= 1
