@@ -126,3 +126,12 @@ def test_nbval_exceptions_are_the_listed_ones() -> None:
                 found.add((path.stem, cell.source.splitlines()[0]))
     assert found == set(NBVAL_EXCEPTIONS)
     assert all(len(reason) > 10 for reason in NBVAL_EXCEPTIONS.values())
+
+
+def test_every_mutant_still_fits_its_file():
+    """A list of faults that no longer apply would catch nothing; reading it refuses them."""
+    import mutants
+
+    planted = [mutant for mutant in mutants.read() if not mutant.form]
+    assert len(planted) >= 20
+    assert {m.file for m in planted} >= {f"mgcore/{n}.py" for n in ("grids", "transfer", "sgd")}

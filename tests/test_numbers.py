@@ -8,6 +8,8 @@ from statistics import fmean
 import pytest
 import yaml
 
+from mgcore.lab import thesis
+
 ROOT = Path(__file__).resolve().parents[1]
 CHAPTERS = sorted((ROOT / "book").glob("*.ipynb"))
 CELL = re.compile(r"(\w+)-(coarse|new|transfer|multigrid)-(0|1|last)-(training|validation|gap)")
@@ -68,6 +70,49 @@ def test_prose_types_no_measured_number(chapter):
 def test_every_number_that_is_pasted_is_glued(chapter):
     pasted = re.findall(r"\{glue:\w*\}`([^`:]+)(?::[^`]*)?`", chapter.read_text(encoding="utf-8"))
     assert set(pasted) <= set(glued(chapter))
+
+
+def test_every_other_glued_number_of_the_baseline_is_its_files():
+    """The protocol, the calibration and the thesis's gaps; no key is left unchecked."""
+    found = glued(ROOT / "book" / "baseline.ipynb")
+    folder = ROOT / "book" / "records" / "baseline-original-paper"
+    protocol = json.loads((folder / "protocol.json").read_text(encoding="utf-8"))["protocol"]
+    runs = json.loads((ROOT / "book/records/calibration/runs.json").read_text(encoding="utf-8"))
+    expected = {
+        key: protocol[key]
+        for key in ("n_coarse", "n_fine", "n_validation", "coarse_epochs", "fine_epochs", "batch")
+    }
+    expected |= {"fine": protocol["resolution"], "coarse": protocol["resolution"] // 2}
+    expected["trials"] = len(list(folder.glob("trial-*.json")))
+
+    first = [run for run in runs if run["trial"] == 0]
+    later = [json.dumps(run["candidate"]) for run in runs if run["trial"] == 1]
+    expected["calibration-candidates"] = sum(run["pooling"] for run in first)
+    expected["calibration-seeds"] = 1 + max(run["trial"] for run in runs)
+    chosen = {key: protocol[key] for key in runs[0]["candidate"]}
+    targets = {"unpooled": thesis.TABLE_4_1, "pooled": thesis.TABLE_4_2}
+    for which, table in targets.items():
+        mine = [
+            run["training_accuracy"]
+            for run in runs
+            if run["candidate"] == chosen and run["pooling"] == (which == "pooled")
+        ]
+        for place, epoch in enumerate(("1", "last")):
+            expected[f"calibrated-{which}-{epoch}"] = fmean(pair[place] for pair in mine)
+            expected[f"target-{which}-{epoch}"] = table["new"]["training"][place]
+    for arm, pairs in thesis.TABLE_4_1.items():
+        for place, epoch in enumerate(("1", "last")):
+            gap = pairs["training"][place] - pairs["validation"][place]
+            expected[f"thesis-{arm}-{epoch}-gap"] = gap
+    for key, value in expected.items():
+        assert float(found[key].strip("'").replace(",", "")) == pytest.approx(value, abs=0.0501)
+
+    # The two sizes of the calibration's stages bound what was run, since later stages add to it.
+    assert float(found["calibration-shortlist"]) <= sum(not run["pooling"] for run in first)
+    assert float(found["calibration-finalists"]) <= len(set(later))
+    rest = {"calibration-shortlist", "calibration-finalists"}
+    rest |= {f"{p}-{k}" for p in ("original", "prolonged") for k in ("claims", "reproduced")}
+    assert {key for key in found if not CELL.fullmatch(key)} <= set(expected) | rest
 
 
 def test_the_number_of_statements_reproduced_is_what_the_trials_give():
