@@ -29,6 +29,7 @@ def execute(path: Path, out: Path, **values: str) -> subprocess.CompletedProcess
     command = [sys.executable, "book/tools/execute.py", "--only", path.stem, "--out", str(out)]
     command += [f"--parameter={name}={value}" for name, value in values.items()]
     environment = {name: value for name, value in os.environ.items() if name != "MGCORE_DATA"}
+    environment["MGCORE_BUILD"] = str(out / "build")  # so that the run is a run, every time
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
 
 
