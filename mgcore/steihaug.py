@@ -85,7 +85,7 @@ def steihaug(
             f"gradient has shape {tuple(gradient.shape)} or is not finite; accepted: a finite "
             "vector."
         )
-    precondition = preconditioner or _identity
+    precondition = preconditioner or torch.Tensor.clone
     z, r = torch.zeros_like(gradient), gradient.clone()
     y = precondition(r)
     d = -y
@@ -116,10 +116,6 @@ def steihaug(
         zz, zd, dd = ahead, beta * (zd + alpha * dd), ry + beta**2 * dd
         d = beta * d - y
     return Step(z, False, limit, reduction, False)
-
-
-def _identity(r: Tensor) -> Tensor:
-    return r
 
 
 def _boundary(

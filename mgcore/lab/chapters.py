@@ -19,8 +19,9 @@ from mgcore.lab.canary import canary as run_canary
 from mgcore.lab.canary import deviation, still_holds
 from mgcore.lab.claims import cell
 from mgcore.lab.execute import choose_device
+from mgcore.lab.files import RecordError
 from mgcore.lab.protocol import Protocol
-from mgcore.lab.record import Record, RecordError, reader_folder, records_folder
+from mgcore.lab.record import Record, reader_folder, records_folder
 from mgcore.lab.run import check_trials, run_study
 from mgcore.lab.studies import study_protocol
 

@@ -8,8 +8,8 @@ so a kill costs one epoch, and a coarse network trained for one study serves eve
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-import os
 import time
 import zipfile
 from collections.abc import Callable
@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mgcore.lab.files import unwritable, write_atomically
 from mgcore.lab.protocol import Protocol
-from mgcore.lab.record import unwritable
 from mgcore.objective import Objective, evaluate
 from mgcore.sgd import learning_rate, train_epoch
 
@@ -142,18 +142,13 @@ def _save(path: Path | None, now: Progress) -> None:
     arrays |= {f"velocity/{k}": v.cpu().numpy() for k, v in now.velocity.items()}
     about = {"epoch": now.epoch, "history": now.history, "seconds": now.seconds}
     arrays["about"] = np.array(json.dumps(about))
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(unfinished, "wb") as file:
-            np.savez(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
     except OSError as error:
         raise unwritable("cache", path, error) from None
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write_atomically(path, buffer.getvalue(), "cache")
 
 
 def _load(path: Path | None, device: torch.device) -> Progress | None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -19,66 +18,10 @@ from typing import Any
 
 import numpy as np
 
+from mgcore.lab.files import RecordError, read_json, write_atomically, write_json
 from mgcore.lab.protocol import Protocol
 
 Trial = dict[str, Any]
-
-
-class RecordError(ValueError):
-    """A record that cannot be used as it is; the message names the file and what to do."""
-
-
-def checksum(content: Any) -> str:
-    """Return the SHA-256 of the canonical JSON of `content`."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def unwritable(kind: str, path: Path, error: OSError) -> RecordError:
-    """Return the complaint that a file of the ``"record"`` or ``"cache"`` cannot be written."""
-    other = " (MGCORE_CACHE names another)" if kind == "cache" else ""
-    return RecordError(
-        f"{kind}: {path} cannot be written ({error.strerror}); accepted: a folder with room that "
-        f"you may write to{other}; everything written before is kept."
-    )
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace `path` by `content`, or leave it as it was and raise RecordError."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(unfinished, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-    except OSError as error:
-        raise unwritable("record", path, error) from None
-    finally:
-        try:
-            unfinished.unlink(missing_ok=True)
-        except OSError:
-            pass  # a folder in which nothing can be written has nothing to unlink
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    text = json.dumps({**content, "sha256": checksum(content)}, indent=1, ensure_ascii=False)
-    write_atomically(path, (text + "\n").encode())
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    """Return the content of a file of the record, checked against its checksum."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RecordError(f"record: {path} is missing; accepted: a complete record.") from None
-    except (OSError, ValueError):
-        content = None
-    if not isinstance(content, dict) or content.pop("sha256", None) != checksum(content):
-        raise RecordError(
-            f"record: {path} is truncated or altered; accepted: the file as it was written (a "
-            "trial's may be deleted: the study then runs that trial again)."
-        )
-    return content
 
 
 class Record:
@@ -100,7 +43,7 @@ class Record:
         if not (self.folder / "protocol.json").exists():
             raise RecordError(f"record: {self.folder} holds no record; accepted: a study's folder.")
         try:
-            content = _read_json(self._protocol_file)
+            content = read_json(self._protocol_file)
             self.protocol = Protocol.from_json(content["protocol"])
             self.criteria = str(content.get("criteria", ""))
         except (KeyError, ValueError, TypeError) as error:
@@ -138,7 +81,7 @@ class Record:
                 f"record: {folder} cannot be made ({error.strerror}); accepted: a folder that you "
                 "may write to."
             ) from None
-        _write_json(file, {"protocol": protocol.to_json(), "criteria": criteria})
+        write_json(file, {"protocol": protocol.to_json(), "criteria": criteria})
         return cls(folder)
 
     @property
@@ -162,7 +105,7 @@ class Record:
             If its file is missing, truncated, altered, or another protocol's or trial's.
         """
         file = self._trial_file(number)
-        content = _read_json(file)
+        content = read_json(file)
         if content.get("protocol") != self.protocol.key() or content.get("trial") != number:
             raise RecordError(
                 f"record: {file} belongs to another protocol or trial; accepted: trial {number} "
@@ -184,7 +127,7 @@ class Record:
     def add(self, trial: Trial) -> None:
         """Write one trial: its number, metrics and circumstances."""
         content = {"trial": trial["trial"], "protocol": self.protocol.key()} | trial
-        _write_json(self._trial_file(trial["trial"]), content)
+        write_json(self._trial_file(trial["trial"]), content)
 
     def set_aside(self, number: int) -> Path:
         """Rename a damaged trial file, so that the trial is run again; return its new name."""
@@ -203,11 +146,11 @@ class Record:
     def canary(self) -> dict[str, Any] | None:
         """The canary's values when the record was made, or None before the first run."""
         file = self.folder / "canary.json"
-        return _read_json(file)["values"] if file.exists() else None
+        return read_json(file)["values"] if file.exists() else None
 
     @canary.setter
     def canary(self, values: dict[str, Any]) -> None:
-        _write_json(self.folder / "canary.json", {"values": values})
+        write_json(self.folder / "canary.json", {"values": values})
 
     def write_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Write what the figures need, small arrays of trial 0, and their checksum beside them."""
@@ -216,7 +159,7 @@ class Record:
         content = buffer.getvalue()
         write_atomically(self.folder / "figures.npz", content)
         digest = hashlib.sha256(content).hexdigest()
-        _write_json(self.folder / "figures.json", {"figures.npz": digest})
+        write_json(self.folder / "figures.json", {"figures.npz": digest})
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the arrays of the figures.
@@ -227,7 +170,7 @@ class Record:
             If they are missing, truncated or altered.
         """
         file = self.folder / "figures.npz"
-        expected = _read_json(self.folder / "figures.json").get("figures.npz")
+        expected = read_json(self.folder / "figures.json").get("figures.npz")
         content = file.read_bytes() if file.exists() else b""
         if hashlib.sha256(content).hexdigest() != expected:
             raise RecordError(

@@ -7,8 +7,6 @@ Two callers on one record share the work; a kill costs at most the epoch that wa
 from __future__ import annotations
 
 import datetime
-import fcntl
-import hashlib
 import os
 import platform
 import sys
@@ -24,10 +22,12 @@ import torch
 from tqdm import tqdm
 
 from mgcore.lab.canary import TOLERANCE, canary, deviation, digest
+from mgcore.lab.claiming import Claims
 from mgcore.lab.execute import choose_device, cores, run_parallel
+from mgcore.lab.files import RecordError
 from mgcore.lab.keepsakes import collect
 from mgcore.lab.protocol import Protocol
-from mgcore.lab.record import Record, RecordError, reader_folder, unwritable
+from mgcore.lab.record import Record, reader_folder
 from mgcore.lab.study import image_steps, run_trial
 
 VERSIONS = ("mgcore", "torch", "numpy", "scipy")
@@ -97,7 +97,7 @@ def run_study(
     kept = Record.create(folder, protocol, criteria)
     code = _same_code(kept)
     cache = Path(cache) if cache is not None else default_cache()
-    claims = _Claims(cache / "claims", folder)
+    claims = Claims(cache / "claims", folder)
     workers = 1 if device == "cuda" else min(workers or cores(), trials)
     with _bar(protocol, kept, trials, claims, progress) as bar:
         while missing := _missing(kept, trials, bar):
@@ -151,7 +151,7 @@ def _missing(record: Record, trials: int, bar: tqdm | None = None) -> list[int]:
 
 
 def _claim(
-    missing: list[int], record: Record, claims: _Claims, protocol: Protocol, *rest: Any
+    missing: list[int], record: Record, claims: Claims, protocol: Protocol, *rest: Any
 ) -> Iterator[tuple[Any, ...]]:
     """Yield the jobs that nobody else has, claiming each when it is drawn."""
     for number in missing:
@@ -196,66 +196,9 @@ def _work(
     return trial, collect(protocol, kept) if kept is not None else None, result["scratch"]
 
 
-class _Claims:
-    """File locks on trials, held by the process that runs them and freed by its death."""
-
-    def __init__(self, folder: Path, record: Path) -> None:
-        self.name = hashlib.sha256(str(record.resolve()).encode()).hexdigest()[:12]
-        self.folder = folder
-        self.held: dict[int, int] = {}
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise unwritable("cache", folder, error) from None
-
-    def _file(self, number: int, kind: str) -> Path:
-        return self.folder / f"{self.name}-{number}.{kind}"
-
-    def progress_file(self, number: int) -> Path:
-        return self._file(number, "progress")
-
-    def take(self, number: int) -> bool:
-        """Claim a trial; False if another process has it."""
-        file = self._file(number, "lock")
-        try:
-            handle = os.open(file, os.O_CREAT | os.O_RDWR)
-        except OSError as error:
-            raise unwritable("cache", file, error) from None
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(handle)
-            return False
-        self.held[number] = handle
-        self.progress_file(number).unlink(missing_ok=True)
-        return True
-
-    def release(self, number: int) -> None:
-        self.progress_file(number).unlink(missing_ok=True)
-        os.close(self.held.pop(number))
-
-    def release_all(self) -> None:
-        for number in list(self.held):
-            self.release(number)
-
-    def under_way(self) -> int:
-        """Return the image-steps done in trials that are claimed here."""
-        done = 0
-        for number in list(self.held):
-            try:
-                done += int(self.progress_file(number).read_text() or 0)
-            except (OSError, ValueError):
-                pass  # not written yet, or just being replaced
-        return done
-
-    @staticmethod
-    def wait() -> None:
-        threading.Event().wait(0.5)
-
-
 @contextmanager
 def _bar(
-    protocol: Protocol, record: Record, trials: int, claims: _Claims, progress: bool
+    protocol: Protocol, record: Record, trials: int, claims: Claims, progress: bool
 ) -> Iterator[tqdm]:
     """Show image-steps done, read twice a second from what the workers write."""
     each = image_steps(protocol)

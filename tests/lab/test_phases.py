@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from mgcore.lab import phases
+from mgcore.lab.files import RecordError
 from mgcore.lab.phases import Images, run_phase, stream
-from mgcore.lab.record import RecordError
 from mgcore.networks import initial_weights
 from mgcore.objective import evaluate
 from mgcore.sgd import learning_rate, train_epoch

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from mgcore.lab import Record, RecordError
-from mgcore.lab.record import checksum, reader_folder, records_folder
+from mgcore.lab.files import checksum
+from mgcore.lab.record import reader_folder, records_folder
 
 TRIAL = {
     "metrics": {"new": [{"epoch": 0, "training_loss": 0.5, "images": "all"}]},

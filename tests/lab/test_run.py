@@ -342,7 +342,8 @@ def test_folders_that_cannot_be_made_get_one_sentence(tiny, place, tmp_path, whi
     with pytest.raises(RecordError) as raised:
         study(tiny(), 1, place | {which: tmp_path / "file" / "folder"})
     named = tmp_path / "file" / ("folder" if which == "record" else "folder/claims")
-    assert str(raised.value).startswith(f"{which}: {named} cannot be made (Not a directory); ")
+    done = "made" if which == "record" else "written"
+    assert str(raised.value).startswith(f"{which}: {named} cannot be {done} (Not a directory); ")
     assert "\n" not in str(raised.value)
 
 
