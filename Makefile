@@ -36,12 +36,14 @@ book: $(STAMP) ## execute what changed, build the website, say where it is
 .PHONY: test
 test: book ## unit tests, doctests, smoke runs, the built site, nbval on every chapter (10 minutes at most)
 	@$(PYTEST) -m "not slow"
-	@$(if $(CHAPTERS),$(NBVAL) $(CHAPTERS),echo "no chapter to check with nbval yet")
+	@$(NBVAL) $(CHAPTERS)
+
+.PHONY: test-slow
+test-slow: $(STAMP) ## what takes longer: kills in the middle, training on drawn digits
+	@$(PYTEST) -m slow tests
 
 .PHONY: test-all
-test-all: book ## the same, and what takes longer (45 minutes at most)
-	@$(PYTEST)
-	@$(if $(CHAPTERS),$(NBVAL) $(CHAPTERS),echo "no chapter to check with nbval yet")
+test-all: test test-slow ## both (45 minutes at most)
 
 # The values reach Python as arguments; the shell never reads them as code.
 .PHONY: reproduce

@@ -139,7 +139,7 @@ def summary(runs: list[Run], stage: int) -> list[dict[str, Any]]:
     """Return a row for each candidate of a stage (1, 2 or 3), nearest first.
 
     ``candidate``; mean training accuracies after epochs 1 and 10, ``pooled`` and from stage 2 on
-    ``unpooled``; their ``distance`` to the thesis.
+    ``unpooled``; their ``distance`` to the thesis, and the distances of ``single`` seeds.
     """
     among = {1: candidates, 2: lambda: shortlist(runs), 3: lambda: finalists(runs)}[stage]()
     counted = [run for run in runs if run["trial"] == 0 or stage == 3]
@@ -152,5 +152,10 @@ def summary(runs: list[Run], stage: int) -> list[dict[str, Any]]:
             row["pooled" if pooling else "unpooled"] = [
                 fmean(run["training_accuracy"][place] for run in mine) for place in (0, 1)
             ]
-        rows.append(row | {"distance": distance(counted, candidate, poolings)})
+        row["distance"] = distance(counted, candidate, poolings)
+        row["single"] = [
+            distance([run for run in counted if run["trial"] == seed], candidate, poolings)
+            for seed in range(SEEDS if stage == 3 else 1)
+        ]
+        rows.append(row)
     return sorted(rows, key=lambda row: row["distance"])

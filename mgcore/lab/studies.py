@@ -6,9 +6,17 @@ from typing import Any
 
 from mgcore.lab.protocol import Protocol
 
+# The calibration cannot tell its nearest candidates apart, so the second is run beside the first.
+_SECOND = {
+    "penalty_scale": 1 / 256, "momentum": 0.0, "stencil_scale": "flat",
+    "normalisation": "standardised",
+}  # fmt: skip
+
 STUDIES: dict[str, dict[str, Any]] = {
     "baseline-original": {},
     "baseline-prolonged": {"fine_training": "prolonged"},
+    "second-original": _SECOND,
+    "second-prolonged": {**_SECOND, "fine_training": "prolonged"},
     "pooling-original": {"pooling": True},
     "pooling-prolonged": {"pooling": True, "fine_training": "prolonged"},
 }

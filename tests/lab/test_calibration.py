@@ -24,6 +24,7 @@ from mgcore.lab.calibration import (
 )
 from mgcore.lab.phases import Progress
 from mgcore.lab.protocol import Protocol
+from mgcore.lab.studies import study_protocol
 from mgcore.lab.study import run_trial
 
 RECORDS = Path(__file__).parents[2] / "book" / "records"
@@ -132,3 +133,11 @@ def test_a_run_is_the_studys_new_arm_and_sees_one_validation_image(monkeypatch, 
 
 def test_what_is_chosen_is_what_the_recorded_runs_choose():
     assert chosen(read_runs(RECORDS / "calibration" / "runs.json")) == CHOSEN
+
+
+def test_the_second_study_is_the_calibrations_second_candidate():
+    """What the book runs beside the chosen one, to show how much hangs on the choice."""
+    runs = read_runs(RECORDS / "calibration" / "runs.json")
+    second = study_protocol("second-original", "class").to_json()
+    candidate = summary(runs, 3)[1]["candidate"]
+    assert {name: second[name] for name in candidate} == candidate

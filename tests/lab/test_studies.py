@@ -12,6 +12,10 @@ def test_a_study_is_a_named_protocol_and_what_its_name_says(study):
     assert p.fine_training == study.split("-")[1]
     assert p.fine_validation == "original"
     changes = {"pooling": p.pooling, "fine_training": p.fine_training}
+    if study.startswith("second"):  # test_calibration holds these against the record
+        for name in ("penalty_scale", "momentum", "stencil_scale", "normalisation"):
+            changes[name] = getattr(p, name)
+        assert p != Protocol.calibrated(fine_training=p.fine_training)
     assert p == Protocol.calibrated(**changes)
     assert study_protocol(study, protocol="printed") == Protocol.printed(**changes)
     small = study_protocol(study, "smoke", "strokes", 3)
@@ -22,7 +26,8 @@ def test_a_study_is_a_named_protocol_and_what_its_name_says(study):
     ("arguments", "sentence"),
     [
         ({"study": "everything"}, "study='everything'; accepted: 'baseline-original', "
-         "'baseline-prolonged', 'pooling-original', 'pooling-prolonged'."),
+         "'baseline-prolonged', 'second-original', 'second-prolonged', 'pooling-original', "
+         "'pooling-prolonged'."),
         ({"tier": "colossal"}, "tier='colossal'; accepted: 'smoke', 'class', 'paper'."),
         ({"dataset": "postcards"}, "dataset='postcards'; accepted: 'mnist', 'strokes'."),
         ({"protocol": "guessed"}, "protocol='guessed'; accepted: 'calibrated' or 'printed'."),
