@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from statistics import fmean
 
+import numpy as np
 import pytest
 import yaml
 
@@ -27,9 +28,16 @@ def glued(chapter):
     return found
 
 
-def trials(study):
-    """Return the metrics of the committed paper tier, straight from the files."""
-    files = sorted((ROOT / "book" / "records" / f"{study}-paper").glob("trial-*.json"))
+def record(chapter, place):
+    """Return the folder of the record that a glued cell is of, by the first part of its key."""
+    place, _, preparation = place.rpartition("_")
+    study = {"": chapter, "nearest": chapter, "second": "second"}[place]
+    return f"{study}-{preparation}-{'class' if place else 'paper'}"
+
+
+def trials(folder):
+    """Return the metrics of a committed record, straight from the files."""
+    files = sorted((ROOT / "book" / "records" / folder).glob("trial-*.json"))
     return [json.loads(file.read_text(encoding="utf-8"))["metrics"] for file in files]
 
 
@@ -44,9 +52,9 @@ def test_accuracies_quoted_in_prose_are_the_records(chapter):
         match = CELL.fullmatch(key)
         if not match or match[1] == "thesis":
             continue
-        preparation, arm, epoch, metric = match.groups()
+        place, arm, epoch, metric = match.groups()
         values = []
-        for metrics in trials(f"{chapter.stem}-{preparation}"):
+        for metrics in trials(record(chapter.stem, place)):
             row = rows(metrics[arm], epoch)
             seen = {k: row[f"{k}_accuracy"] for k in ("training", "validation")}
             gap = seen["training"] - seen["validation"]
@@ -112,6 +120,12 @@ def test_every_other_glued_number_of_the_baseline_is_its_files():
     assert float(found["calibration-finalists"]) <= len(set(later))
     rest = {"calibration-shortlist", "calibration-finalists", "calibration-choice"}
     rest |= {"second-penalties"}
+    with np.load(folder / "figures.npz", allow_pickle=False) as arrays:
+        stencils = arrays["stencils/transfer/conv2"]
+    lengths = [float(np.linalg.norm(stencil)) for stencil in stencils]
+    assert float(found["silent-channels"]) == sum(n < max(lengths) / 1000 for n in lengths)
+    assert float(found["all-channels"]) == len(lengths)
+    rest |= {"silent-channels", "all-channels"}
     rest |= {f"{p}-{k}" for p in ("original", "prolonged") for k in ("claims", "reproduced")}
     assert {key for key in found if not CELL.fullmatch(key)} <= set(expected) | rest
 
@@ -127,7 +141,7 @@ def test_the_number_of_statements_reproduced_is_what_the_trials_give():
         clear = 0
         for claim in mine:
             sides = []
-            for metrics in trials(study):
+            for metrics in trials(f"{study}-paper"):
                 pair = []
                 for name in claim["difference"]:
                     arm, epoch, metric = name.split(".")
