@@ -112,6 +112,7 @@ def test_every_other_glued_number_of_the_baseline_is_its_files():
         for place, epoch in enumerate(("1", "last")):
             gap = pairs["training"][place] - pairs["validation"][place]
             expected[f"thesis-{arm}-{epoch}-gap"] = gap
+            expected[f"thesis-{arm}-{epoch}-training"] = pairs["training"][place]
     for key, value in expected.items():
         assert float(found[key].strip("'").replace(",", "")) == pytest.approx(value, abs=0.0501)
 
@@ -122,12 +123,37 @@ def test_every_other_glued_number_of_the_baseline_is_its_files():
     rest |= {"second-penalties"}
     with np.load(folder / "figures.npz", allow_pickle=False) as arrays:
         stencils = arrays["stencils/transfer/conv2"]
+        coarse = arrays["stencils/coarse/conv2"].astype(float)
+        ends = {arm: arrays[f"stencils/{arm}/conv2"] for arm in ("transfer", "multigrid")}
     lengths = [float(np.linalg.norm(stencil)) for stencil in stencils]
     assert float(found["silent-channels"]) == sum(n < max(lengths) / 1000 for n in lengths)
     assert float(found["all-channels"]) == len(lengths)
     rest |= {"silent-channels", "all-channels"}
+    back = np.array([[2.5, -0.5, 0.5], [-2, 2, -2], [0.5, -0.5, 2.5]])  # M₁⁻¹, bilinear
+    norms = {f"{arm}-end": ends[arm] for arm in ends} | {"transfer-start": coarse}
+    norms["multigrid-start"] = np.einsum("ij,abjk,lk->abil", back, coarse, back)
+    for name, array in norms.items():
+        assert float(found[f"norm-{name}"]) == pytest.approx(np.linalg.norm(array), abs=0.0501)
+        rest.add(f"norm-{name}")
     rest |= {f"{p}-{k}" for p in ("original", "prolonged") for k in ("claims", "reproduced")}
     assert {key for key in found if not CELL.fullmatch(key)} <= set(expected) | rest
+
+
+def test_what_the_baseline_concludes_in_words_is_what_its_numbers_say():
+    """The page and the front page say: a head start, no gap; a gap where penalties are weak."""
+    everything = glued(ROOT / "book" / "baseline.ipynb")
+    found = {key: float(text) for key, text in everything.items() if "'" not in text}
+    for preparation in ("original", "prolonged"):
+        first = {arm: found[f"{preparation}-{arm}-1-training"] for arm in ("new", "transfer",
+                 "multigrid")}  # fmt: skip
+        assert min(first["transfer"], first["multigrid"]) > first["new"] + 1
+        weak = found[f"second_{preparation}-multigrid-last-gap"]
+        strong = found[f"{preparation}-multigrid-last-gap"]
+        assert strong < 5 and weak > 10 and weak > 3 * strong
+        for arm in ("new", "transfer", "multigrid"):
+            trained = found[f"{preparation}-{arm}-last-training"]
+            assert trained < found["thesis-multigrid-last-training"] - 1
+    assert found["norm-multigrid-end"] < found["norm-multigrid-start"] / 2
 
 
 def test_the_number_of_statements_reproduced_is_what_the_trials_give():
