@@ -77,7 +77,7 @@ def parameters(notebook: nbformat.NotebookNode) -> list[str]:
 
 
 def strip(notebook: nbformat.NotebookNode, injected: bool = False) -> nbformat.NotebookNode:
-    """Remove papermill's metadata and all timestamps, in place, and return the notebook.
+    """Remove papermill's metadata, timestamps and progress bars, in place; return the notebook.
 
     Parameters
     ----------
@@ -90,6 +90,10 @@ def strip(notebook: nbformat.NotebookNode, injected: bool = False) -> nbformat.N
             if "injected-parameters" not in cell.metadata.get("tags", []):
                 keep.append(cell)
         notebook.cells = keep
+    for cell in notebook.cells:
+        if cell.cell_type == "code":  # what goes to standard error tells how far and how fast
+            shown = [o for o in cell.outputs if o.get("name") != "stderr"]
+            cell.outputs = shown
     for metadata in [notebook.metadata, *(cell.metadata for cell in notebook.cells)]:
         for key in TRANSIENT:
             metadata.pop(key, None)
