@@ -140,16 +140,16 @@ def test_every_other_glued_number_of_the_baseline_is_its_files():
 
 
 def test_what_the_baseline_concludes_in_words_is_what_its_numbers_say():
-    """The page and the front page say: a head start, no gap; a gap where penalties are weak."""
+    """The page and the front page say: a head start, no gap; a gap for the second candidate."""
     everything = glued(ROOT / "book" / "baseline.ipynb")
     found = {key: float(text) for key, text in everything.items() if "'" not in text}
     for preparation in ("original", "prolonged"):
         first = {arm: found[f"{preparation}-{arm}-1-training"] for arm in ("new", "transfer",
                  "multigrid")}  # fmt: skip
         assert min(first["transfer"], first["multigrid"]) > first["new"] + 1
-        weak = found[f"second_{preparation}-multigrid-last-gap"]
-        strong = found[f"{preparation}-multigrid-last-gap"]
-        assert strong < 5 and weak > 10 and weak > 3 * strong
+        second = found[f"second_{preparation}-multigrid-last-gap"]
+        nearest = found[f"{preparation}-multigrid-last-gap"]
+        assert nearest < 5 and second > 10 and second > 3 * nearest
         for arm in ("new", "transfer", "multigrid"):
             trained = found[f"{preparation}-{arm}-last-training"]
             assert trained < found["thesis-multigrid-last-training"] - 1

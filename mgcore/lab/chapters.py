@@ -186,7 +186,7 @@ def provenance(study: Study) -> Mapping[str, str]:
         "data": f"{distinct('data', 'dataset')}, SHA-256 {distinct('data', 'sha256')[:16]}…",
         "device": f"{distinct('device')}, {distinct('threads')} thread a trial, "
         f"{distinct('machine')}",
-        "software": ", ".join(versions),
+        "software": "\n".join(versions),
         "date": distinct("date"),
         "time": f"{sum(minutes):.1f} core-minutes, {sum(minutes) / len(minutes):.1f} a trial",
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""How a chapter finds or makes its record, on a folder of records of the test's own."""
+"""How a chapter finds or makes its record: `mgcore.lab.chapters`, on records of the test's own."""
 
 import pytest
 
