@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mgcore.lab.canary import still_holds
-from mgcore.lab.claims import criteria_hash
+from mgcore.lab.claims import criteria
 from mgcore.lab.execute import DEVICES
 from mgcore.lab.protocol import TIERS, Protocol
 from mgcore.lab.record import Record, records_folder
@@ -48,7 +48,6 @@ def _arguments(given: list[str] | None) -> argparse.Namespace:
         one.add_argument("--tier", choices=TIERS, default=tier)
         one.add_argument("--dataset", choices=("mnist", "strokes"))
         one.add_argument("--seed", type=int, default=0)
-        one.add_argument("--protocol", choices=("calibrated", "printed"), default="calibrated")
         return one
 
     plan = common("plan", "predict what studies cost on this machine")
@@ -72,7 +71,7 @@ def _arguments(given: list[str] | None) -> argparse.Namespace:
 
 def _protocol(options: argparse.Namespace, study: str) -> Protocol:
     dataset = options.dataset or ("strokes" if options.tier == "smoke" else "mnist")
-    return study_protocol(study, options.tier, dataset, options.seed, options.protocol)
+    return study_protocol(study, options.tier, dataset, options.seed)
 
 
 def _plan(options: argparse.Namespace) -> int:
@@ -92,7 +91,7 @@ def _run(options: argparse.Namespace) -> int:
     protocol = _protocol(options, options.study)
     record = run_study(
         protocol, options.trials, options.device, record=options.record, workers=options.workers,
-        criteria=criteria_hash(options.criteria) if options.criteria else "",
+        criteria=criteria(options.criteria) if options.criteria else None,
     )  # fmt: skip
     trials = record.trials(options.trials)
     print(f"{record.folder}: {len(trials)} trials, metrics {metric_hash(trials)}")
@@ -108,7 +107,7 @@ def _verify(options: argparse.Namespace) -> int:
         record = Record(folder)
         trials = record.trials()
         whole = record.arrays() if record.has_arrays() else None
-        fresh = still_holds(record.canary, record.protocol.dataset)
+        fresh = still_holds(record.canary, record.protocol.dataset, record.protocol.uses_newton)
         figures = "with figures" if whole else "without figures"
         print(f"{folder}: {len(trials)} trials, {figures}, metrics {metric_hash(trials)}")
         print("  canary: " + ("the code behaves as it did" if fresh else "STALE: the code changed"))

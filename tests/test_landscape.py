@@ -1,11 +1,13 @@
-"""Loss surfaces: directions as long as the filters, and planes of the objective itself."""
+"""Loss surfaces: directions, planes of the objective itself, curvature and doubling radius."""
 
 import math
 
 import pytest
 import torch
 
-from mgcore.landscape import filter_normalised_direction, surface
+from mgcore import landscape
+from mgcore.curvature import flatten, local_model
+from mgcore.landscape import curvature, doubling_radius, filter_normalised_direction, surface
 from mgcore.networks import initial_weights
 from mgcore.objective import Objective, evaluate
 
@@ -85,3 +87,97 @@ def test_surface_of_a_quadratic_is_a_paraboloid():
     expected += a * form(weights, d) + b * form(weights, e) + a * b * form(d, e)
     expected = expected + 0.5 * (a**2 * form(d, d) + b**2 * form(e, e))
     assert ((values - expected) / expected).abs().max() < 1e-12
+
+
+@pytest.fixture
+def along(monkeypatch):
+    """Put a function of the step in place of the loss; return how to measure it, and what was."""
+    weights = {"w": torch.zeros(3, dtype=torch.float64), "b": torch.zeros(1, dtype=torch.float64)}
+    direction = {"w": torch.tensor([1.0, 0.0, 0.0]).double(), "b": torch.zeros(1).double()}
+    asked = []
+
+    def prepare(loss):
+        def evaluate(objective, moved, images, labels):
+            assert (objective, images, labels) == ("objective", "images", "labels")
+            assert not moved["b"].any() and not moved["w"][1:].any()
+            asked.append(float(moved["w"][0]))
+            return {"loss": loss(asked[-1]), "objective": math.nan}
+
+        monkeypatch.setattr(landscape, "evaluate", evaluate)
+        return "objective", weights, direction, "images", "labels"
+
+    return prepare, asked
+
+
+def test_curvature_of_a_quadratic_is_exact(along):
+    prepare, asked = along
+    for a, b in ((3.0, -2.0), (-0.5, 7.0), (0.0, 1.0)):
+        given = prepare(lambda t, a=a, b=b: 1 + b * t + 0.5 * a * t**2)
+        assert curvature(*given) == pytest.approx(a, abs=1e-12)
+        assert curvature(*given, step=2.0) == pytest.approx(a, abs=1e-14)
+    assert asked[:3] == [0.05, 0.0, -0.05]
+    given = prepare(lambda t: t**4)  # the error of central differences: t⁴ gives 2 step²
+    assert curvature(*given, step=0.5) == pytest.approx(0.5)
+
+
+def test_curvature_is_the_losss_without_its_penalties(rng):
+    weights, (d, _) = state(), pair(state())
+    images = torch.rand(6, 1, 8, 8, generator=rng, dtype=torch.float64)
+    given = weights, images, torch.arange(6)
+    product = local_model(Objective(8, True), *given).hvp(flatten(d))
+    exact = float(flatten(d) @ product)
+    penalised = Objective(8, True, alpha_theta=0.3, alpha_w=0.2)
+    found = curvature(penalised, weights, d, images, torch.arange(6), step=1e-4)
+    assert found == pytest.approx(exact, rel=1e-5) and abs(exact) > 1e-3
+
+
+@pytest.mark.parametrize(
+    "loss, radius",
+    [
+        (lambda t: 1 + 4 * t**2, 0.5),
+        (lambda t: 3 + 3 * t**2, 1.0),
+        (lambda t: 0.2 * math.exp(abs(t)), math.log(2)),
+        (lambda t: 1 + max(t, -9 * t), 1 / 3),  # 1 ahead, 1/9 behind
+        (lambda t: math.nan if abs(t) > 5 else 1.0, 5.0),  # what is no number has doubled
+        (lambda t: 1 + (abs(t) / 200) ** 8, 200.0),  # between the last two that are tried
+        (lambda t: 1 + (abs(t) / 0.005) ** 8, 0.005),  # and the first two
+    ],
+)
+def test_the_doubling_radius_is_found_to_a_percent(along, loss, radius):
+    prepare, asked = along
+    found = doubling_radius(*prepare(loss))
+    assert radius <= found * (1 + 1e-9) and found <= 1.01 * radius * (1 + 1e-9)
+    assert len(asked) < 60 and max(map(abs, asked)) <= 256
+
+
+def test_the_doubling_radius_stays_within_reach(along):
+    prepare, asked = along
+    assert doubling_radius(*prepare(lambda t: 1.0)) == 256.0
+    assert doubling_radius(*prepare(lambda t: 1 + 1e9 * abs(t))) == 2.0**-8
+    assert doubling_radius(*prepare(lambda t: 1 + 1e9 * max(t, 0))) == 1.0  # the mean of the two
+    asked.clear()
+    given = prepare(lambda t: 1 + t**2 / 100)
+    assert doubling_radius(*given, reach=(0.5, 3.0)) == 3.0
+    assert max(map(abs, asked)) <= 3.0 and min(abs(t) for t in asked if t) == 0.5
+    assert doubling_radius(*given, reach=(0.3, 30.0)) == pytest.approx(10.0, rel=0.01)
+
+
+def test_the_doubling_radius_of_a_network(rng):
+    """Where its answers are right and sure, the loss doubles on both sides."""
+    weights = state()
+    weights["classifier.weight"] *= 20
+    d, _ = pair(weights)
+    objective = Objective(8, True, alpha_theta=0.3)
+    images = torch.rand(6, 1, 8, 8, generator=rng, dtype=torch.float64)
+    labels = objective.logits(weights, images).argmax(dim=1)
+
+    def loss(t):
+        moved = {k: w + t * d[k] for k, w in weights.items()}
+        return evaluate(objective, moved, images, labels)["loss"]
+
+    limit, ends = 2 * loss(0), []
+    for sign in (1, -1):  # by small steps
+        ends.append(next(t for k in range(300) if loss(sign * (t := 2.0**-8 * 1.02**k)) >= limit))
+    assert 0.1 < ends[1] < 0.5 * ends[0] < 1
+    found = doubling_radius(objective, weights, d, images, labels)
+    assert found == pytest.approx(math.sqrt(ends[0] * ends[1]), rel=0.025)

@@ -1,4 +1,4 @@
-"""The trust-region method against scipy's, dense linear algebra and its own definition."""
+"""The trust-region loop against scipy's, and one step of it by its rules."""
 
 import math
 
@@ -7,79 +7,7 @@ import pytest
 import torch
 from scipy.optimize import minimize, rosen, rosen_der, rosen_hess_prod
 
-from mgcore.steihaug import Local, steihaug, trust_region
-
-
-def model(b, g, p):
-    return float(g @ p + 0.5 * p @ b @ p)
-
-
-def random_case(seed, definite):
-    rng = torch.Generator().manual_seed(seed)
-    n = int(torch.randint(2, 15, (1,), generator=rng))
-    a = torch.randn(n, n, generator=rng, dtype=torch.float64)
-    b = a @ a.T + 0.1 * torch.eye(n, dtype=torch.float64) if definite else (a + a.T) / 2
-    g = torch.randn(n, generator=rng, dtype=torch.float64)
-    return b, g, float(10 ** (2 * torch.rand(1, generator=rng) - 1))
-
-
-def test_a_large_radius_gives_the_newton_step():
-    for seed in range(20):
-        b, g, _ = random_case(seed, definite=True)
-        step = steihaug(lambda d, b=b: b @ d, g, 1e6, tolerance=1e-12, max_iterations=200)
-        assert not step.hits_boundary and not step.negative_curvature
-        torch.testing.assert_close(step.p, -torch.linalg.solve(b, g), rtol=1e-8, atol=1e-8)
-        assert step.predicted_reduction == pytest.approx(-model(b, g, step.p), rel=1e-10)
-
-
-def test_a_small_radius_gives_steepest_descent():
-    b, g, _ = random_case(1, definite=True)
-    step = steihaug(lambda d: b @ d, g, 1e-8)
-    torch.testing.assert_close(step.p, -1e-8 * g / g.norm(), rtol=1e-6, atol=0)
-    assert step.hits_boundary and step.iterations == 1
-
-
-@pytest.mark.parametrize("definite", [True, False])
-def test_every_step_beats_cauchys_and_stays_inside(definite):
-    curved = 0
-    for seed in range(100):
-        b, g, radius = random_case(seed, definite)
-        step = steihaug(lambda d, b=b: b @ d, g, radius)
-        gbg, norm = float(g @ b @ g), float(g.norm())
-        share = 1.0 if gbg <= 0 else min(norm**3 / (radius * gbg), 1.0)
-        cauchy = -share * radius * g / norm
-        assert model(b, g, step.p) <= model(b, g, cauchy) + 1e-10
-        assert float(step.p.norm()) <= radius * (1 + 1e-10)
-        if step.hits_boundary:
-            assert float(step.p.norm()) == pytest.approx(radius, rel=1e-9)
-        assert step.predicted_reduction == pytest.approx(-model(b, g, step.p), rel=1e-8)
-        curved += step.negative_curvature
-    assert (curved == 0) if definite else (curved > 30)
-
-
-def test_iterates_grow_and_the_cap_holds():
-    b, g, _ = random_case(3, definite=True)
-    sizes = [
-        float(steihaug(lambda d: b @ d, g, 1e6, tolerance=0.0, max_iterations=k).p.norm())
-        for k in range(1, len(g) + 1)
-    ]
-    assert sizes == sorted(sizes)
-    assert steihaug(lambda d: b @ d, g, 1e6, tolerance=0.0, max_iterations=2).iterations == 2
-
-
-def test_a_preconditioner_changes_the_norm_and_not_the_minimiser():
-    b, g, radius = random_case(4, definite=True)
-    m = torch.diag(torch.linspace(1, 9, len(g), dtype=torch.float64))
-    root, inverse = m.sqrt(), torch.linalg.inv(m)
-    solve = steihaug(lambda d: b @ d, g, 1e6, tolerance=1e-13, max_iterations=300,
-                     preconditioner=lambda r: inverse @ r)  # fmt: skip
-    torch.testing.assert_close(solve.p, -torch.linalg.solve(b, g), rtol=1e-8, atol=1e-8)
-    # The same as the plain method in the variables √M p.
-    scaled = torch.linalg.inv(root)
-    plain = steihaug(lambda d: scaled @ b @ scaled @ d, scaled @ g, radius)
-    mine = steihaug(lambda d: b @ d, g, radius, preconditioner=lambda r: inverse @ r)
-    torch.testing.assert_close(mine.p, scaled @ plain.p, rtol=1e-9, atol=1e-12)
-    assert mine.hits_boundary == plain.hits_boundary and mine.iterations == plain.iterations
+from mgcore.steihaug import Local, trust_region, trust_region_step
 
 
 @pytest.mark.parametrize(
@@ -136,17 +64,129 @@ def test_a_step_into_nothing_shrinks_the_region():
     torch.testing.assert_close(outcome.x, torch.ones(2, dtype=torch.float64))
 
 
+def quadratic(x, factor=1.0):
+    """The model of ½ factor ‖x‖² at x."""
+    return Local(0.5 * factor * float(x @ x), factor * x, lambda d: factor * d)
+
+
+X = torch.tensor([3.0, 4.0], dtype=torch.float64)  # ‖X‖ = 5
+
+
+@pytest.mark.parametrize(
+    "ratio, inside, radius, accepted",
+    [  # the rules of Algorithm 4.1, from radius 2 with Δ̂ = 3
+        (1.0, False, 3.0, True),  # doubled, but not beyond Δ̂
+        (0.76, False, 3.0, True),
+        (1.0, True, 20.0, True),  # good, but the boundary was not in the way
+        (0.74, False, 2.0, True),
+        (0.26, False, 2.0, True),
+        (0.24, False, 0.5, True),
+        (0.24, True, 5.0, True),
+        (0.16, False, 0.5, True),
+        (0.15, False, 0.5, False),  # taken only above η
+        (-1.0, False, 0.5, False),
+        (math.nan, False, 0.5, False),
+        (-math.inf, False, 0.5, False),
+    ],
+)
+def test_the_radius_follows_the_ratio(ratio, inside, radius, accepted):
+    here, old = quadratic(X), 20.0 if inside else 2.0
+    plain = trust_region_step(here, lambda y: 0.5 * float(y @ y), X, old, max_radius=1000.0)
+    promised = plain.step.predicted_reduction
+    taken = trust_region_step(
+        here, lambda y: here.value - ratio * promised, X, old, max_radius=20.0 if inside else 3.0
+    )
+    assert taken.step.hits_boundary != inside
+    assert taken.radius == radius and taken.accepted == accepted
+    if accepted:
+        assert torch.equal(taken.x, X + taken.step.p)
+        assert taken.value == here.value - ratio * promised
+    else:  # as it was
+        assert taken.x is X and taken.value == here.value
+
+
+def test_it_doubles_where_there_is_room():
+    taken = trust_region_step(quadratic(X), lambda y: 0.5 * float(y @ y), X, 2.0)
+    assert taken.radius == 4.0 and taken.accepted
+    torch.testing.assert_close(taken.x, 0.6 * X)  # two of the five units towards the minimum
+
+
+def test_eta_and_the_cap_on_products_are_passed_on():
+    here = quadratic(X)
+    promised = trust_region_step(here, lambda y: 0.0, X, 2.0).step.predicted_reduction
+    for eta, accepted in ((0.1, True), (0.2, False)):
+        taken = trust_region_step(here, lambda y: here.value - 0.15 * promised, X, 2.0, eta=eta)
+        assert taken.accepted == accepted
+    b = torch.diag(torch.logspace(-2, 2, 7, dtype=torch.float64))
+    x = 1 / b.diagonal()
+    bowl = Local(0.5 * float(x @ b @ x), b @ x, lambda d: b @ d)
+    few, many = (
+        trust_region_step(bowl, lambda y: 0.5 * float(y @ b @ y), x, 999.0, cg_iterations=cap).step
+        for cap in (2, None)
+    )
+    assert few.iterations == 2 < many.iterations and not few.hits_boundary
+
+
+def test_no_gradient_moves_nothing():
+    here = Local(1.0, torch.zeros(2), lambda d: d)
+    taken = trust_region_step(here, lambda y: 1.0, torch.ones(2), 1.0)
+    assert not taken.accepted and taken.step.iterations == 0
+
+
+def test_the_loop_is_repeated_steps_and_counts_what_they_report():
+    def local(x, _):
+        x = x.numpy()
+        return Local(
+            rosen(x), torch.from_numpy(rosen_der(x)),
+            lambda d: torch.from_numpy(rosen_hess_prod(x, d.numpy())),
+        )  # fmt: skip
+
+    start = torch.from_numpy(np.linspace(-1, 1, 10))
+    seen = []
+    options = {"max_radius": 0.4, "eta": 0.1, "cg_iterations": 6}
+    outcome = trust_region(
+        local, lambda x, _: rosen(x.numpy()), start, radius=0.3, max_steps=25, gtol=1e-12,
+        watch=lambda step, x, value: seen.append((step, x.clone(), value)), **options,
+    )  # fmt: skip
+    x, radius, taken = start, 0.3, []
+    for step in range(25):
+        one = trust_region_step(local(x, step), lambda y: rosen(y.numpy()), x, radius, **options)
+        x, radius = one.x, one.radius
+        taken.append(one)
+        assert seen[step][0] == step and torch.equal(seen[step][1], x)
+        assert seen[step][2] == one.value == rosen(x.numpy())
+    assert torch.equal(outcome.x, x) and outcome.radius == radius and outcome.steps == 25
+    assert outcome.products == sum(one.step.iterations for one in taken)
+    assert outcome.boundary_steps == sum(one.step.hits_boundary for one in taken)
+    assert outcome.negative_curvature == sum(one.step.negative_curvature for one in taken)
+    assert outcome.boundary_steps > outcome.negative_curvature > 0  # both kinds were met
+    assert not all(one.accepted for one in taken)
+    assert not outcome.converged and outcome.value == rosen(x.numpy())
+
+
+def test_it_stops_when_the_products_are_spent():
+    b = torch.diag(torch.linspace(1, 99, 20, dtype=torch.float64))
+    start = torch.ones(20, dtype=torch.float64)
+
+    def local(x, _):
+        return Local(0.5 * float(x @ b @ x), b @ x, lambda d: b @ d)
+
+    outcome = trust_region(
+        local, lambda x, _: 0.5 * float(x @ b @ x), start, max_products=7, cg_iterations=3,
+        gtol=1e-12,
+    )  # fmt: skip
+    assert 7 <= outcome.products < 7 + 3 and not outcome.converged
+
+
 @pytest.mark.parametrize(
     "call, word",
     [
-        (lambda: steihaug(lambda d: d, torch.ones(2), 0.0), "radius=0.0"),
-        (lambda: steihaug(lambda d: d, torch.ones(2, 2), 1.0), "gradient has shape"),
-        (lambda: steihaug(lambda d: d, torch.tensor([math.nan]), 1.0), "finite"),
-        (lambda: steihaug(lambda d: -d, torch.ones(2), math.inf), "radius=inf"),
         (lambda: trust_region(None, None, torch.ones(1), eta=0.5), "eta=0.5"),
         (lambda: trust_region(None, None, torch.ones(1), radius=-1.0), "radius=-1.0"),
+        (lambda: trust_region(None, None, torch.ones(1), radius=2.0, max_radius=1.0), "radius=2"),
     ],
 )
 def test_bad_input_is_one_sentence(call, word):
-    with pytest.raises(ValueError, match=word):
+    with pytest.raises(ValueError, match=word) as raised:
         call()
+    assert "accepted: " in str(raised.value) and "\n" not in str(raised.value)

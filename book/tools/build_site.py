@@ -14,9 +14,10 @@ from pathlib import Path
 import notebooks
 import yaml
 from notebooks import ROOT
+from opening import open_chapter
 from tqdm import tqdm
 
-COPIED = {".md", ".bib", ".yml", ".css", ".js", ".py", ".png", ".jpg", ".svg", ".gif", ".webp"}
+COPIED = {".md", ".html", ".bib", ".yml", ".css", ".js", ".py", ".png", ".jpg", ".svg", ".gif", ".webp"}
 NOT_COPIED = {"tools", "records", "__pycache__"}
 PERCENT = re.compile(r"^(reading|writing|copying|loading)\b.*\[\s*(\d+)%\]")
 TROUBLE = re.compile(r"WARNING|ERROR|CRITICAL|^\S*(Error|Exception)\b")
@@ -43,7 +44,8 @@ def gather(executed: Path, source: Path) -> None:
     for path in notebooks.chapters():
         if not (executed / path).exists():
             raise SystemExit(f"{path} has not been executed into {os.path.relpath(executed)}.")
-        notebooks.write(notebooks.strip(notebooks.read(executed / path)), source / path)
+        chapter = notebooks.strip(notebooks.read(executed / path))
+        notebooks.write(open_chapter(chapter, path.stem), source / path)
 
 
 def write_entrance(html: Path) -> None:

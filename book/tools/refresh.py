@@ -1,7 +1,8 @@
 """Execute every chapter at its defaults and write the outputs into the committed notebooks.
 
 The only tool that rewrites ``book/*.ipynb``. Sources and metadata stay as they are; outputs and
-execution counts are replaced, without papermill's metadata or any timestamp.
+execution counts are replaced, without papermill's metadata or any timestamp. How long each chapter
+took goes into ``book/times.json``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import sys
 import execute
 import notebooks
 from notebooks import ROOT
+from opening import remember
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -24,7 +26,9 @@ def main(argv: list[str] | None = None) -> int:
         print("Nothing was rewritten.", file=sys.stderr)
         return 1
     for path in chosen:
-        fresh = notebooks.strip(notebooks.read(execute.OUT / path), injected=True)
+        executed = notebooks.read(execute.OUT / path)
+        remember(path, executed.metadata["papermill"]["duration"])
+        fresh = notebooks.strip(executed, injected=True)
         notebooks.write(fresh, ROOT / path)
         print(f"rewritten: {path}")
     return 0

@@ -1,9 +1,10 @@
-"""Choosing what the thesis leaves unstated, by its New arm's training accuracy alone.
+"""Choosing what the thesis leaves unstated, by its training accuracies alone.
 
-The first stage runs every candidate on the pooled network, which is the cheaper one, with one
-seed; the second runs a shortlist of the nearest on the unpooled network too; the third gives the
-nearest by both networks three seeds.  Validation images are not even looked at, and the arms that
-start from coarse weights play no part, so what the book reports of them is a prediction.
+The first stage runs every candidate on the pooled network from a new start, which is cheapest,
+with one seed; the second runs a shortlist of the nearest on the unpooled network too; the third
+gives the nearest by both networks three seeds.  Seeds move these by more than they are apart, so
+the fourth compares whole trials of them by the training accuracies of the two carried starts.
+Validation accuracies play no part.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from mgcore.lab.cells import cell
 from mgcore.lab.execute import run_parallel
 from mgcore.lab.phases import run_phase
 from mgcore.lab.protocol import Protocol
 from mgcore.lab.study import draw_split, fresh_weights, grid_images
+from mgcore.lab.thesis import TABLE_4_1
 
 GRID: dict[str, tuple[Any, ...]] = {
     "penalty_scale": (1.0, 1 / 16, 1 / 256),
@@ -35,9 +38,9 @@ SEEDS = 3
 # Training accuracy of the New arm after epochs 1 and 10: thesis, Tables 4.1 and 4.2.
 TARGETS = {False: (88.4, 96.4), True: (91.1, 97.0)}
 
-# The nearest of the grid; a test holds it against the record of the calibration.
+# The finalist whose carried starts train most like the thesis's; a test holds it to the records.
 CHOSEN: dict[str, Any] = {
-    "penalty_scale": 1.0, "momentum": 0.9, "stencil_scale": "meganet",
+    "penalty_scale": 1 / 256, "momentum": 0.0, "stencil_scale": "flat",
     "normalisation": "standardised",
 }  # fmt: skip
 
@@ -80,9 +83,21 @@ def finalists(runs: list[Run]) -> list[dict[str, Any]]:
     return _nearest(runs, shortlist(runs), (False, True), FINALISTS)
 
 
-def chosen(runs: list[Run]) -> dict[str, Any]:
-    """Return the nearest finalist by both networks and all seeds."""
-    return min(finalists(runs), key=lambda c: distance(runs, c, (False, True)))
+def carried(trials: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what the fourth stage compares, from whole trials of a finalist.
+
+    Returns
+    -------
+    dict
+        For ``"transfer"`` and ``"multigrid"`` the mean training accuracies after the first and
+        the last epoch, and their squared ``"distance"`` to Table 4.1, in points squared.
+    """
+    found: dict[str, Any] = {"distance": 0.0}
+    for arm in ("transfer", "multigrid"):
+        found[arm] = [fmean(cell(t, f"{arm}.{e}.training") for t in trials) for e in ("1", "last")]
+        printed = TABLE_4_1[arm]["training"]
+        found["distance"] += sum((a - b) ** 2 for a, b in zip(found[arm], printed, strict=True))
+    return found
 
 
 def calibrate(path: Path, workers: int | None = None) -> list[Run]:

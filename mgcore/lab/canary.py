@@ -40,6 +40,15 @@ _VARIANTS: dict[str, dict[str, object]] = {
     },
 }  # fmt: skip
 
+# For records of Newton's methods, besides.
+_NEWTON: dict[str, dict[str, object]] = {
+    "classifier": {"retraining": "classifier", "pooling": True},
+    "steihaug": {"retraining": "joint", "trust_radius": 0.5},
+    "gauss-newton": {"retraining": "joint", "hessian": "gauss-newton", "newton_epoch": "pass"},
+    "package": {"retraining": "joint", "newton": "meganet", "classifier_bias": False},
+}
+_SHORT = {"classifier_epochs": 2, "fine_epochs": 1, "coarse_epochs": 1, "cg_iterations": 3}
+
 Values = dict[str, float]
 
 
@@ -53,36 +62,44 @@ def _patterns(count: int, size: int) -> Digits:
     return Digits("patterns", images, k.flatten().long() % 10, "")
 
 
-@lru_cache(maxsize=2)
-def canary(dataset: str) -> Values:
+def canary(dataset: str, newton: bool = False) -> Values:
     """Run the canary and return its values.
 
     Parameters
     ----------
     dataset : {"mnist", "strokes"}
         Of the record: values that depend on the stroke digits are left out for MNIST.
+    newton : bool
+        Whether to pass through Newton's methods too: for records that used them.
 
     Returns
     -------
     dict of float
         Losses, objectives and weight norms by the name of the path that they passed through.
     """
-    values: Values = {}
-    for name, changes in _VARIANTS.items():
-        protocol = Protocol(**(_SMALL | changes))
-        kept: dict = {}
-        pool = _patterns(60, protocol.resolution)
-        with one_thread():
-            result = run_trial(protocol, 1, digits=pool, keep=kept)
-        for arm, history in result["metrics"].items():
-            for row in (history[0], history[-1]):
-                for metric in ("training_loss", "validation_loss", "training_objective"):
-                    values[f"{name}/{arm}/{row['epoch']}/{metric}"] = row[metric]
-            for key, weight in kept["phases"][arm].weights.items():
-                values[f"{name}/{arm}/norm/{key}"] = float(weight.norm())
-    if dataset == "strokes":
+    names = [*_VARIANTS, *(_NEWTON if newton else ())]
+    names += ["strokes"] if dataset == "strokes" else []
+    return {name: value for path in names for name, value in passage(path).items()}
+
+
+@lru_cache
+def passage(path: str) -> Values:
+    """Run one path of the canary, once in a process, and return its values."""
+    if path == "strokes":
         images = load_digits("strokes", 20, 16).images.double()
-        values["strokes/mean"], values["strokes/norm"] = float(images.mean()), float(images.norm())
+        return {"strokes/mean": float(images.mean()), "strokes/norm": float(images.norm())}
+    changes = _SHORT | _NEWTON[path] if path in _NEWTON else _VARIANTS[path]
+    protocol = Protocol(**(_SMALL | changes))
+    kept: dict = {}
+    with one_thread():
+        result = run_trial(protocol, 1, digits=_patterns(60, protocol.resolution), keep=kept)
+    values: Values = {}
+    for arm, history in result["metrics"].items():
+        for row in (history[0], history[-1]):
+            for metric in ("training_loss", "validation_loss", "training_objective"):
+                values[f"{path}/{arm}/{row['epoch']}/{metric}"] = row[metric]
+        for key, weight in kept["phases"][arm].weights.items():
+            values[f"{path}/{arm}/norm/{key}"] = float(weight.norm())
     return values
 
 
@@ -102,9 +119,9 @@ def deviation(then: Values, now: Values) -> tuple[float, str]:
     return worst, where
 
 
-def still_holds(then: Values | None, dataset: str) -> bool:
+def still_holds(then: Values | None, dataset: str, newton: bool = False) -> bool:
     """Return whether the code behaves as it did when the canary's values were stored."""
-    return then is not None and deviation(then, canary(dataset))[0] <= TOLERANCE
+    return then is not None and deviation(then, canary(dataset, newton))[0] <= TOLERANCE
 
 
 def digest(values: Values) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 from mgcore.lab.agreement import Agreement, compare
 from mgcore.lab.canary import canary as run_canary
 from mgcore.lab.canary import deviation, still_holds
-from mgcore.lab.claims import cell
+from mgcore.lab.cells import cell
 from mgcore.lab.execute import choose_device
 from mgcore.lab.files import RecordError
 from mgcore.lab.protocol import Protocol
@@ -134,11 +134,12 @@ def run_live(study: str, trials: int = 2, *, progress: bool = True) -> Study:
 def freshness(study: Study) -> str:
     """Run the canary and say whether the results shown are those of today's code."""
     stored = study.record.canary
-    if still_holds(stored, study.protocol.dataset):
+    of = study.protocol.dataset, study.protocol.uses_newton
+    if still_holds(stored, *of):
         return "Current: the code still computes what it did when these results were recorded."
     if stored is None:
         return "STALE: the record has no canary, so nothing ties it to the code."
-    worst, where = deviation(stored, run_canary(study.protocol.dataset))
+    worst, where = deviation(stored, run_canary(*of))
     return (
         f"STALE: the code no longer computes what it did when these results were recorded "
         f"({where} differs by {worst:.1e}); run the study again before believing them."

@@ -1,13 +1,15 @@
-"""Claims of the thesis, decided by a record with the criterion written beside each.
+"""Claims of the thesis, decided by records with the criterion written beside each.
 
-A claim is a difference between two cells of a table, taken trial by trial, since the arms of a
-trial share their data and their coarse network.
+A claim compares two cells, trial by trial, since the arms of a trial share their data and their
+coarse network, and trials of equal number in two studies share their images.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
+import json
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,35 +17,70 @@ from typing import Any
 import yaml
 
 from mgcore.lab.agreement import interval
+from mgcore.lab.cells import ACCEPTED, cell, is_cell
 
 Trial = dict[str, Any]
-CELL = re.compile(r"(coarse|new|transfer|multigrid)\.(0|1|last)\.(training|validation|gap)")
+AGAINST = "against:"
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One claim; the fields are those of book/claims.yml."""
+    """One claim; the fields are those of book/claims.yml.
+
+    Attributes
+    ----------
+    sides : pair of str
+        Cells; ``"against:"`` before one takes it from the study in `against`.
+    ratio : bool
+        Whether the sides are compared by their quotient, not their difference.
+    against : mapping
+        For a study the one that it is compared with, where a side asks for it.
+    thesis : float or None
+        The thesis's difference or quotient; None where it gives no number.
+    fingerprint : str
+        Of all of the entry: a record keeps those it was begun under.
+    """
 
     id: str
     section: str
     text: str
     studies: tuple[str, ...]
-    thesis: float
-    table: str
-    difference: tuple[str, str]
+    thesis: float | None
+    source: str
+    sides: tuple[str, str]
+    ratio: bool
     least: float
+    against: Mapping[str, str]
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a record says of a claim: the mean difference, its 95 % half-width, the word."""
+    """What records say of a claim.
+
+    Attributes
+    ----------
+    estimate, low, high : float
+        Mean difference, or geometric mean of quotients, and its 95 % interval.
+    trials : int
+    word : str
+        ``"reproduced"``, ``"not reproduced"``, ``"reversed"`` or ``"undecided"``.
+    """
 
     claim: Claim
     study: str
     estimate: float
-    half_width: float
+    low: float
+    high: float
     trials: int
     word: str
+
+    def __str__(self) -> str:
+        if self.claim.ratio:
+            return f"× {self.estimate:.2f} ({self.low:.2f} to {self.high:.2f})"
+        half = (self.high - self.low) / 2
+        digits = 1 if max(abs(self.estimate), half) >= 1 else 2
+        return f"{self.estimate:+.{digits}f} ± {half:.{digits}f}"
 
 
 def read_claims(file: Path) -> list[Claim]:
@@ -54,54 +91,98 @@ def read_claims(file: Path) -> list[Claim]:
     ValueError
         If an entry lacks a field or names a cell that no table has.
     """
-    claims = []
-    for entry in yaml.safe_load(file.read_text(encoding="utf-8")):
-        name = entry.get("id", "?")
-        try:
-            claim = Claim(
-                id=entry["id"], section=entry["section"], text=entry["text"],
-                studies=tuple(entry["studies"]), thesis=float(entry["thesis"]["value"]),
-                table=entry["thesis"]["table"], difference=tuple(entry["difference"]),
-                least=float(entry["least"]),
-            )  # fmt: skip
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"claim {name!r} of {file} lacks {error}; accepted: all.") from None
-        for cell in claim.difference:
-            if not CELL.fullmatch(cell):
-                raise ValueError(
-                    f"claim {name!r} names the cell {cell!r}; accepted: arm.epoch.metric, as in "
-                    "'multigrid.last.training'."
-                )
-        claims.append(claim)
-    return claims
+    return [_claim(entry, file) for entry in yaml.safe_load(file.read_text(encoding="utf-8"))]
 
 
-def criteria_hash(file: Path) -> str:
-    """Return the SHA-256 of the claims file, which a record made under it keeps."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+def _claim(entry: dict[str, Any], file: Path) -> Claim:
+    name, ratio = entry.get("id", "?"), "ratio" in entry
+    try:
+        claim = Claim(
+            id=entry["id"], section=entry["section"], text=entry["text"],
+            studies=tuple(entry["studies"]), source=entry["thesis"]["source"],
+            thesis=entry["thesis"].get("value"),
+            sides=tuple(entry["ratio" if ratio else "difference"]), ratio=ratio,
+            least=float(entry["least"]), against=entry.get("against", {}),
+            fingerprint=_fingerprint(entry),
+        )  # fmt: skip
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"claim {name!r} of {file} lacks {error}; accepted: all.") from None
+    if len(claim.sides) != 2 or (ratio and claim.least <= 0):
+        raise ValueError(
+            f"claim {name!r} has sides={claim.sides} and least={claim.least}; accepted: two cells, "
+            "and a positive least for a quotient."
+        )
+    for side in claim.sides:
+        if not is_cell(side.removeprefix(AGAINST)):
+            raise ValueError(f"claim {name!r} names the cell {side!r}; accepted: {ACCEPTED}.")
+        missing = set(claim.studies) - set(claim.against)
+        if side.startswith(AGAINST) and missing:
+            raise ValueError(
+                f"claim {name!r} compares {sorted(missing)[0]!r} with nothing; accepted: a study "
+                "in against."
+            )
+    return claim
 
 
-def cell(trial: Trial, name: str) -> float:
-    """Return one accuracy, or gap of accuracies, of a trial: ``"multigrid.last.gap"``, say."""
-    arm, epoch, metric = name.split(".")
-    row = trial["metrics"][arm][-1 if epoch == "last" else int(epoch)]
-    if metric == "gap":
-        return row["training_accuracy"] - row["validation_accuracy"]
-    return row[f"{metric}_accuracy"]
+def _fingerprint(entry: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(entry, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def decide(claim: Claim, study: str, trials: list[Trial]) -> Verdict:
-    """Put a claim to the trials of a study."""
-    first, second = claim.difference
-    estimate, width = interval([cell(t, first) - cell(t, second) for t in trials])
+def criteria(file: Path) -> dict[str, str]:
+    """Return the fingerprint of every claim by its id: what a record made under them keeps."""
+    return {claim.id: claim.fingerprint for claim in read_claims(file)}
+
+
+def decide(
+    claim: Claim, study: str, trials: list[Trial], others: list[Trial] | None = None
+) -> Verdict:
+    """Put a claim to the trials of a study.
+
+    Parameters
+    ----------
+    claim : Claim
+    study : str
+    trials : list of dict
+    others : list of dict, optional
+        Trials of the study that the claim compares this one with; those of equal number count.
+
+    Raises
+    ------
+    ValueError
+        If the claim needs other trials and gets none of equal number.
+    """
+    if any(side.startswith(AGAINST) for side in claim.sides):
+        numbered = {trial["trial"]: trial for trial in others or []}
+        pairs = [(t, numbered[t["trial"]]) for t in trials if t["trial"] in numbered]
+    else:
+        pairs = [(t, t) for t in trials]
+    if not pairs:
+        raise ValueError(f"claim {claim.id!r} finds no trials of equal number; accepted: one pair.")
+    first, second = (
+        [cell(pair[side.startswith(AGAINST)], side.removeprefix(AGAINST)) for pair in pairs]
+        for side in claim.sides
+    )
+    least, zero = claim.least, 0.0
+    if claim.ratio:
+        if min(first + second) <= 0:
+            raise ValueError(
+                f"claim {claim.id!r} finds {min(first + second):.3g} for a side of a quotient; "
+                "accepted: positive numbers."
+            )
+        first, second = ([math.log(value) for value in values] for values in (first, second))
+        least = math.log(least)
+    estimate, width = interval([a - b for a, b in zip(first, second, strict=True)])
     half = float("inf") if width is None else width  # one trial decides nothing
     low, high = estimate - half, estimate + half
-    if low > claim.least:
+    if low > least:
         word = "reproduced"
-    elif high < min(claim.least, 0.0):
+    elif high < min(least, zero):
         word = "reversed"
-    elif high < claim.least:
+    elif high < least:
         word = "not reproduced"
     else:
         word = "undecided"
-    return Verdict(claim, study, estimate, half, len(trials), word)
+    if claim.ratio:
+        estimate, low = math.exp(estimate), math.exp(low)
+        high = math.exp(high) if high < 700 else math.inf
+    return Verdict(claim, study, estimate, low, high, len(pairs), word)

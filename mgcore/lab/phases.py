@@ -47,6 +47,7 @@ class Progress:
     weights: dict[str, Tensor]
     velocity: dict[str, Tensor]
     history: list[dict[str, Any]] = field(default_factory=list)
+    state: dict[str, float] = field(default_factory=dict)  # of a Newton method: radius, work
     seconds: dict[str, float] = field(default_factory=lambda: {"training": 0.0, "evaluation": 0.0})
 
 
@@ -55,6 +56,23 @@ def stream(seed: int, trial: int, *purpose: str | int) -> torch.Generator:
     text = json.dumps([seed, trial, *purpose])
     digest = hashlib.sha256(text.encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+# Passes once over the images in the given order, changing the weights in place, and returns what
+# is to be noted of the epoch beside accuracy and loss.
+Method = Callable[[Protocol, Objective, Images, Progress, Tensor], dict[str, Any]]
+
+
+def sgd(
+    protocol: Protocol, objective: Objective, images: Images, now: Progress, order: Tensor
+) -> dict[str, Any]:
+    """Run an epoch of stochastic gradients: the method of the baseline."""
+    train_epoch(
+        objective, now.weights, now.velocity, images.training, images.training_labels, order,
+        rate=learning_rate(now.epoch + 1, protocol.learning_rate, protocol.rate_decay),
+        batch=protocol.batch, momentum=protocol.momentum, nesterov=protocol.nesterov,
+    )  # fmt: skip
+    return {}
 
 
 def run_phase(
@@ -66,6 +84,8 @@ def run_phase(
     *,
     checkpoint: Path | None,
     tick: Tick = lambda work: None,
+    method: Method | None = None,
+    epochs: int | None = None,
 ) -> Progress:
     """Train one network on one grid, resuming from `checkpoint` where there is one.
 
@@ -82,6 +102,10 @@ def run_phase(
         File that is replaced after every epoch; None keeps nothing.
     tick : callable
         Called with the number of image-steps done since the last call.
+    method : callable, optional
+        What an epoch does; :func:`sgd` by default.
+    epochs : int, optional
+        The grid's number by default.
 
     Returns
     -------
@@ -89,7 +113,8 @@ def run_phase(
         At the last epoch, with measurements at every epoch from 0.
     """
     objective = protocol.objective(grid)
-    epochs = protocol.coarse_epochs if grid == "coarse" else protocol.fine_epochs
+    if epochs is None:
+        epochs = protocol.coarse_epochs if grid == "coarse" else protocol.fine_epochs
     device = images.training.device
     now = _load(checkpoint, device)
     if now is None:
@@ -104,15 +129,11 @@ def run_phase(
         order = torch.randperm(
             len(images.training), generator=stream(protocol.seed, trial, grid, now.epoch + 1)
         )
-        train_epoch(
-            objective, now.weights, now.velocity, images.training, images.training_labels,
-            order.to(device),
-            rate=learning_rate(now.epoch + 1, protocol.learning_rate, protocol.rate_decay),
-            batch=protocol.batch, momentum=protocol.momentum, nesterov=protocol.nesterov,
-        )  # fmt: skip
+        told = (method or sgd)(protocol, objective, images, now, order.to(device))
         now.epoch += 1
         now.seconds["training"] += time.perf_counter() - began
         _measure(protocol, objective, images, now, epochs)
+        now.history[-1] |= told
         _save(checkpoint, now)
         tick(len(images.training))
     return now
@@ -141,6 +162,7 @@ def _save(path: Path | None, now: Progress) -> None:
     arrays = {f"weights/{k}": v.cpu().numpy() for k, v in now.weights.items()}
     arrays |= {f"velocity/{k}": v.cpu().numpy() for k, v in now.velocity.items()}
     about = {"epoch": now.epoch, "history": now.history, "seconds": now.seconds}
+    about["state"] = now.state
     arrays["about"] = np.array(json.dumps(about))
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
@@ -168,7 +190,8 @@ def _load(path: Path | None, device: torch.device) -> Progress | None:
                 if key:
                     states[kind][key] = torch.from_numpy(file[name]).to(device)
         return Progress(
-            about["epoch"], history=about["history"], seconds=about["seconds"], **states
-        )
+            about["epoch"], history=about["history"], seconds=about["seconds"],
+            state=about.get("state", {}), **states,
+        )  # fmt: skip
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field, fields, replace
+from types import MappingProxyType
 from typing import Any
 
+from mgcore.curvature import HESSIANS
 from mgcore.data import DATASETS, NORMALISATIONS, PREPARATIONS
 from mgcore.grids import PROLONGATIONS
 from mgcore.networks import PADDINGS, STENCIL_SCALES, map_side
@@ -14,6 +16,8 @@ from mgcore.objective import Objective
 
 ARMS = ("new", "transfer", "multigrid")
 TIERS = ("smoke", "class", "paper")
+RETRAININGS = ("sgd", "classifier", "joint")
+NEWTONS = ("steihaug", "meganet")
 
 # What each tier changes.  Smoke runs in float64, so that its rounded results are the same on every
 # machine and a page that shows them can be compared; it is too small for more than plumbing.
@@ -29,14 +33,20 @@ _SIZES: dict[str, dict[str, Any]] = {
     "paper": {},
 }  # fmt: skip
 
-
 _LEAST = {"seed": 0, "subset": 2}  # of the whole numbers; the others are at least 1
-_POSITIVE = ("learning_rate", "rate_decay", "smoothness_h", "dct_cutoff")
+_POSITIVE = ("learning_rate", "rate_decay", "smoothness_h", "dct_cutoff", "trust_radius")
 
 
 def _choice(default: Any, source: str, why: str = "", accepted: tuple[Any, ...] = ()) -> Any:
     """Declare a field with the thesis section that states it, or "unstated" and our reason."""
     return field(default=default, metadata={"source": source, "why": why, "accepted": accepted})
+
+
+def _later(default: Any, source: str, why: str = "", accepted: tuple[Any, ...] = ()) -> Any:
+    """Declare a field that came after the first records: at its default it leaves keys alone."""
+    declared = _choice(default, source, why, accepted)
+    declared.metadata = MappingProxyType({**declared.metadata, "later": True})
+    return declared
 
 
 @dataclass(frozen=True)
@@ -98,6 +108,23 @@ class Protocol:
         1.0, "unstated", "multiplies the three α: how the penalties are weighed against the loss"
     )
     smoothness_h: float = _choice(1.0, "unstated", "h of the forward differences")
+    retraining: str = _later(
+        "sgd", "§4.2, §4.4", "'classifier': the classifier by Newton's method, then both by SGD; "
+        "'joint': both stages by Newton's method", RETRAININGS,
+    )  # fmt: skip
+    newton: str = _later(
+        "steihaug", "unstated", "the textbook's CG-Steihaug, or what the package ran under that "
+        "name", NEWTONS,
+    )  # fmt: skip
+    hessian: str = _later("full", "unstated", "of the textbook's method", HESSIANS)
+    classifier_epochs: int = _later(5, "§4.4", "an epoch is one outer iteration on all images")
+    cg_iterations: int = _later(10, "unstated", "products a subproblem may take; the package's")
+    trust_radius: float = _later(1.0, "unstated", "Δ at the start; scipy's default")
+    newton_epoch: str = _later(
+        "work", "unstated", "of joint training: the work of an epoch of SGD, or one pass over the "
+        "images in minibatches", ("work", "pass"),
+    )  # fmt: skip
+    product_cost: float = _later(2.0, "ours", "gradients that a Hessian product counts for")
     subset: int = _choice(
         2_000, "ours", "images, half of them validation, on which the epochs between are measured"
     )
@@ -167,6 +194,11 @@ class Protocol:
         )
 
     @property
+    def uses_newton(self) -> bool:
+        """Whether retraining has a stage of a Newton method."""
+        return self.retraining != "sgd"
+
+    @property
     def coarse_side(self) -> int:
         """Cells along a side of the maps that the coarse classifier reads."""
         return map_side(self.resolution // 2, self.pooling)
@@ -188,9 +220,16 @@ class Protocol:
         return cls(**values)
 
     def key(self, *names: str) -> str:
-        """Return the SHA-256 over the named fields, over all but the name if none is named."""
+        """Return the SHA-256 over the named fields, over all but the name if none is named.
+
+        Choices that were added to the protocol later count only where they differ from their
+        default, so that records made before them keep their key.
+        """
         values = self.to_json()
-        chosen = names or tuple(name for name in values if name != "name")
+        absent = {
+            f.name for f in fields(self) if "later" in f.metadata and values[f.name] == f.default
+        }
+        chosen = names or tuple(name for name in values if name not in {"name", *absent})
         text = json.dumps({name: values[name] for name in sorted(chosen)})
         return hashlib.sha256(text.encode()).hexdigest()
 

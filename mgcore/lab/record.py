@@ -45,17 +45,21 @@ class Record:
         try:
             content = read_json(self._protocol_file)
             self.protocol = Protocol.from_json(content["protocol"])
-            self.criteria = str(content.get("criteria", ""))
+            written = content.get("criteria")
+            # Older records have one hash of the whole file, which says nothing of a single claim.
+            self.criteria = written if isinstance(written, dict) else {}
         except (KeyError, ValueError, TypeError) as error:
             if isinstance(error, RecordError):
                 raise
             raise RecordError(f"record: {self._protocol_file} is no protocol: {error}") from None
 
     @classmethod
-    def create(cls, folder: Path | str, protocol: Protocol, criteria: str = "") -> Record:
+    def create(
+        cls, folder: Path | str, protocol: Protocol, criteria: Mapping[str, str] | None = None
+    ) -> Record:
         """Open the record of `protocol` in `folder`, making it where there is none.
 
-        A new record keeps `criteria`, the hash of the claims that were written before it.
+        A new record keeps `criteria`, the fingerprints of the claims that were written before it.
 
         Raises
         ------
@@ -81,7 +85,7 @@ class Record:
                 f"record: {folder} cannot be made ({error.strerror}); accepted: a folder that you "
                 "may write to."
             ) from None
-        write_json(file, {"protocol": protocol.to_json(), "criteria": criteria})
+        write_json(file, {"protocol": protocol.to_json(), "criteria": dict(criteria or {})})
         return cls(folder)
 
     @property

@@ -11,7 +11,7 @@ import os
 import platform
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -26,6 +26,7 @@ from mgcore.lab.claiming import Claims
 from mgcore.lab.execute import choose_device, cores, run_parallel
 from mgcore.lab.files import RecordError
 from mgcore.lab.keepsakes import collect
+from mgcore.lab.measures import measure
 from mgcore.lab.protocol import Protocol
 from mgcore.lab.record import Record, reader_folder
 from mgcore.lab.study import image_steps, run_trial
@@ -57,7 +58,7 @@ def run_study(
     workers: int | None = None,
     cache: Path | str | None = None,
     progress: bool = True,
-    criteria: str = "",
+    criteria: Mapping[str, str] | None = None,
 ) -> Record:
     """Bring the record of a study to `trials` trials, running only those that are missing.
 
@@ -76,8 +77,8 @@ def run_study(
         Folder of checkpoints and claims; :func:`default_cache` by default.
     progress : bool
         Whether a bar on standard error counts image-steps.
-    criteria : str
-        Hash of the claims under which a new record is begun.
+    criteria : mapping of str, optional
+        Fingerprints of the claims under which a new record is begun.
 
     Returns
     -------
@@ -116,9 +117,13 @@ def run_study(
     return kept
 
 
-def _same_code(record: Record) -> str:
-    """Store the canary with a new record, or hold it against an old one; return its digest."""
-    now = canary(record.protocol.dataset)
+def _same_code(record: Record) -> dict[str, str]:
+    """Store the canary with a new record, or hold it against an old one; return its digests.
+
+    Coarse networks are trained alike for all studies, and are known by what that alone computes.
+    """
+    dataset = record.protocol.dataset
+    now = canary(dataset, record.protocol.uses_newton)
     then = record.canary  # read last: another process may have begun the record meanwhile
     if then is None:
         if record.numbers():
@@ -134,7 +139,7 @@ def _same_code(record: Record) -> str:
                 f"record: {record.folder} was made by code that computes something else ({where} "
                 f"differs by {worst:.1e}); accepted: that code, or another folder."
             )
-    return digest(now)
+    return {"coarse": digest(canary(dataset)), "fine": digest(now)}
 
 
 def _missing(record: Record, trials: int, bar: tqdm | None = None) -> list[int]:
@@ -166,7 +171,7 @@ def _claim(
 
 def _work(
     protocol: Protocol, number: int, figures: bool, progress: str, device: str, cache: Path,
-    code: str,
+    code: dict[str, str],
 ) -> tuple[dict[str, Any], dict[str, np.ndarray] | None, list[str]]:  # fmt: skip
     """Run one trial in a worker; return it, its arrays, and the checkpoints no longer needed."""
     done = 0.0
@@ -176,13 +181,14 @@ def _work(
         done += work
         Path(progress).write_text(str(int(done)))
 
-    kept: dict[str, Any] | None = {} if figures else None
+    kept: dict[str, Any] = {}
     result = run_trial(
         protocol, number, device=device, cache=cache, code=code, tick=tick, keep=kept
     )
     trial = {
         "trial": number,
         "metrics": result["metrics"],
+        "measures": measure(protocol, number, kept),
         "circumstances": {
             "seconds": result["seconds"],
             "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
@@ -193,7 +199,7 @@ def _work(
             "data": {"dataset": protocol.dataset, "sha256": result["data_sha256"]},
         },
     }
-    return trial, collect(protocol, kept) if kept is not None else None, result["scratch"]
+    return trial, collect(protocol, kept) if figures else None, result["scratch"]
 
 
 @contextmanager

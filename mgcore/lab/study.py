@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from torch import Tensor
 
 from mgcore.data import Digits, load_digits, normalise, prepare, split
 from mgcore.grids import restrict
-from mgcore.lab.phases import Images, Progress, Tick, run_phase, stream
+from mgcore.lab.newton import classifier_method, joint_method
+from mgcore.lab.phases import Images, Method, Progress, Tick, run_phase, sgd, stream
 from mgcore.lab.protocol import ARMS, Protocol
 from mgcore.networks import initial_weights, refine_weights
 
@@ -38,7 +40,7 @@ def run_trial(
     *,
     device: str = "cpu",
     cache: Path | None = None,
-    code: str = "",
+    code: Mapping[str, str] | None = None,
     arms: tuple[str, ...] = ARMS,
     digits: Digits | None = None,
     tick: Tick = lambda work: None,
@@ -55,8 +57,9 @@ def run_trial(
         ``"cpu"`` or ``"cuda"``.
     cache : Path, optional
         Folder for checkpoints; None keeps nothing.
-    code : str
-        Stands for the behaviour of the code (the canary's digest) in the keys of checkpoints.
+    code : mapping of str, optional
+        For ``"coarse"`` and ``"fine"`` what stands for the behaviour of the code (the canary's
+        digest) in the keys of checkpoints.
     arms : tuple of str
         Which of ``"new"``, ``"transfer"``, ``"multigrid"``.  The coarse network is trained only
         if one of the latter two needs it.
@@ -70,7 +73,8 @@ def run_trial(
     Returns
     -------
     dict
-        ``metrics``: for ``"coarse"`` and each arm the measurements by epoch.
+        ``metrics``: for ``"coarse"`` and each arm the measurements by epoch; where the classifier
+        is trained first, for that too, as ``"new_classifier"`` and so on.
         ``seconds``: of training and evaluation of each, and of the whole.
         ``data_sha256``: of the pool.  ``scratch``: checkpoints that no other study uses.
     """
@@ -80,12 +84,19 @@ def run_trial(
     phases: dict[str, Progress] = {}
     scratch: list[str] = []
 
-    def phase(name: str, grid: str, start: dict[str, Tensor], images: Images) -> None:
+    def phase(
+        name: str, grid: str, start: dict[str, Tensor], images: Images,
+        method: Method = sgd, epochs: int | None = None,
+    ) -> None:  # fmt: skip
         fields = COARSE_FIELDS if grid == "coarse" else ()
-        key = f"{protocol.key(*fields)}/{trial}/{name}/{device}/{torch.get_num_threads()}/{code}"
-        key = hashlib.sha256(f"{key}/{digits.sha256}".encode()).hexdigest()[:24]
+        behaviour = (code or {}).get(grid, "")
+        key = f"{protocol.key(*fields)}/{trial}/{name}/{device}/{torch.get_num_threads()}"
+        key = hashlib.sha256(f"{key}/{behaviour}/{digits.sha256}".encode()).hexdigest()[:24]
         file = cache and cache / f"{grid}-{key}.npz"
-        phases[name] = run_phase(protocol, trial, grid, start, images, checkpoint=file, tick=tick)
+        phases[name] = run_phase(
+            protocol, trial, grid, start, images,
+            checkpoint=file, tick=tick, method=method, epochs=epochs,
+        )  # fmt: skip
         if file and grid == "fine":  # coarse networks serve other studies too
             scratch.append(str(file))
 
@@ -105,7 +116,17 @@ def run_trial(
                 stencils="copy" if arm == "transfer" else "galerkin",
                 prolongation=protocol.prolongation, scale=protocol.classifier_factor,
             )  # fmt: skip
-        phase(arm, "fine", starts[arm], images)
+        begin, second = starts[arm], sgd
+        if protocol.uses_newton:  # the classifier first, with the network held fixed
+            first = f"{arm}_classifier"
+            phase(
+                first, "fine", begin, images, classifier_method(protocol),
+                protocol.classifier_epochs,
+            )  # fmt: skip
+            begin = phases[first].weights
+        if protocol.retraining == "joint":
+            second = joint_method(protocol)
+        phase(arm, "fine", begin, images, second)
     if keep is not None:
         keep |= {"digits": digits, "chosen": chosen, "fine_images": images}
         keep |= {"starts": starts, "phases": phases}
@@ -163,7 +184,10 @@ def grid_images(
 def image_steps(protocol: Protocol, arms: tuple[str, ...] = ARMS) -> int:
     """Return the image-steps of one trial, the unit of :func:`run_trial`'s `tick`."""
     coarse = protocol.n_coarse * protocol.coarse_epochs if set(arms) != {"new"} else 0
-    return coarse + len(arms) * protocol.n_fine * protocol.fine_epochs
+    epochs = protocol.fine_epochs
+    if protocol.uses_newton:
+        epochs += protocol.classifier_epochs
+    return coarse + len(arms) * protocol.n_fine * epochs
 
 
 def metric_hash(trials: list[dict[str, Any]]) -> str:

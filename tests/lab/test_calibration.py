@@ -15,7 +15,7 @@ from mgcore.lab.calibration import (
     TARGETS,
     calibrate,
     candidates,
-    chosen,
+    carried,
     distance,
     finalists,
     read_runs,
@@ -26,6 +26,7 @@ from mgcore.lab.phases import Progress
 from mgcore.lab.protocol import Protocol
 from mgcore.lab.studies import study_protocol
 from mgcore.lab.study import run_trial
+from mgcore.lab.thesis import TABLE_4_1
 
 RECORDS = Path(__file__).parents[2] / "book" / "records"
 
@@ -80,7 +81,7 @@ def test_each_stage_keeps_the_nearest_and_the_last_chooses():
         runs += [made_up(candidate, True, t, 0.1) for t in range(1, SEEDS)]
         runs += [made_up(candidate, False, t, -3.0 * place) for t in range(1, SEEDS)]
     rows = summary(runs, 3)
-    assert rows[0]["candidate"] == chosen(runs) == finalists(runs)[-1]
+    assert rows[0]["candidate"] == finalists(runs)[-1]
     assert len(rows) == FINALISTS
     assert [row["distance"] for row in rows] == sorted(row["distance"] for row in rows)
 
@@ -131,13 +132,41 @@ def test_a_run_is_the_studys_new_arm_and_sees_one_validation_image(monkeypatch, 
     assert calibration._run({"momentum": 0.5}, True, 2)["training_accuracy"] == [10.0, 10.0]
 
 
-def test_what_is_chosen_is_what_the_recorded_runs_choose():
-    assert chosen(read_runs(RECORDS / "calibration" / "runs.json")) == CHOSEN
+FINALIST_STUDIES = ("strong-original", "baseline-original", "medium-original")
 
 
-def test_the_second_study_is_the_calibrations_second_candidate():
-    """What the book runs beside the chosen one, to show how much hangs on the choice."""
+def test_the_finalists_are_the_studies_that_the_fourth_stage_compares():
     runs = read_runs(RECORDS / "calibration" / "runs.json")
-    second = study_protocol("second-original", "class").to_json()
-    candidate = summary(runs, 3)[1]["candidate"]
-    assert {name: second[name] for name in candidate} == candidate
+    for study, candidate in zip(FINALIST_STUDIES, finalists_by_all_seeds(runs), strict=True):
+        protocol = study_protocol(study).to_json()
+        assert {name: protocol[name] for name in candidate} == candidate
+
+
+def finalists_by_all_seeds(runs):
+    return [row["candidate"] for row in summary(runs, 3)]
+
+
+def test_the_fourth_stage_is_the_distance_of_the_carried_starts():
+    def trial(off):
+        rows = {
+            arm: [{}] + [{"training_accuracy": value + off} for value in table["training"]]
+            for arm, table in TABLE_4_1.items()
+        }
+        return {"trial": 0, "metrics": rows}
+
+    assert carried([trial(0.0)])["distance"] == pytest.approx(0.0)
+    assert carried([trial(1.0), trial(3.0)])["distance"] == pytest.approx(4 * 2.0**2)
+    assert carried([trial(1.0)])["multigrid"] == pytest.approx([98.5, 100.9])
+
+
+def test_what_is_chosen_is_what_the_records_of_the_finalists_choose():
+    """By training accuracies alone; a record of fewer trials counts as it is."""
+    found = {}
+    for study in FINALIST_STUDIES:
+        metrics = [
+            json.loads(file.read_text(encoding="utf-8"))
+            for file in sorted((RECORDS / f"{study}-paper").glob("trial-*.json"))
+        ]
+        found[study] = carried(metrics)["distance"]
+    nearest = study_protocol(min(found, key=found.get)).to_json()
+    assert {name: nearest[name] for name in CHOSEN} == CHOSEN

@@ -1,0 +1,72 @@
+"""The line under a chapter's title: minutes to read, and the measured time to run it again.
+
+Both are written when the site is laid out, so no chapter types them: minutes are counted from its
+words, seconds come from ``book/times.json``, which `make refresh` writes.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import re
+from pathlib import Path
+
+import nbformat
+import notebooks
+from notebooks import ROOT
+
+TIMES = ROOT / "book" / "times.json"
+PACE = 130  # words a minute, for a text with formulas that is to be understood
+FIGURE = 40  # words that a figure or a table takes as long to read as
+
+
+def reading_minutes(notebook: nbformat.NotebookNode) -> int:
+    """Return the minutes that a chapter takes to read, without the solutions of its exercises."""
+    words = 0
+    for cell in notebook.cells:
+        if "solution" in cell.metadata.get("tags", []):
+            continue
+        if cell.cell_type == "markdown":
+            words += len(re.findall(r"\w+", cell.source))
+        else:
+            shown = (data for output in cell.outputs for data in output.get("data", {}))
+            words += FIGURE * any(mime in ("image/png", "text/html") for mime in shown)
+    return max(1, round(words / PACE))
+
+
+def read_times(file: Path = TIMES) -> dict[str, dict[str, object]]:
+    """Return what was measured of each chapter, by its name."""
+    return json.loads(file.read_text("utf-8")) if file.exists() else {}
+
+
+def remember(path: Path, seconds: float, file: Path = TIMES) -> None:
+    """Store how long a chapter took to execute with its defaults, and where."""
+    times = read_times(file)
+    times[path.stem] = {
+        "seconds": round(seconds, 1),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
+    }
+    file.write_text(json.dumps(times, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def sentence(minutes: int, measured: dict[str, object] | None) -> str:
+    """Return the line of one chapter."""
+    reading = f"Reading: about {minutes} minute{'s' * (minutes != 1)}."
+    if not measured:
+        return reading
+    return (
+        f"{reading} Running it again with its defaults: {measured['seconds']:.0f} seconds "
+        f"({measured['machine']}, measured {measured['date']})."
+    )
+
+
+def open_chapter(notebook: nbformat.NotebookNode, name: str) -> nbformat.NotebookNode:
+    """Put the line under the title of a chapter, in place; return the notebook."""
+    first = notebook.cells[0]
+    title, newline, rest = first.source.partition("\n")
+    line = sentence(reading_minutes(notebook), read_times().get(name))
+    first.source = f"{title}\n\n```{{container}} opening\n{line}\n```\n{newline}{rest}"
+    return notebook
