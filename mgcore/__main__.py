@@ -64,6 +64,8 @@ def _arguments(given: list[str] | None) -> argparse.Namespace:
     verify.add_argument("--against", type=Path, help="folder of the record to compare with")
     bench = common("bench", "measure a trial beside bare steps and a matrix product", "class")
     bench.add_argument("--pooling", action="store_true")
+    bench.add_argument("--newton", action="store_true", help="Newton's methods instead of a trial")
+    bench.add_argument("--json", type=Path, help="with --newton: file to keep the figures in")
     calibrate = commands.add_parser("calibrate", help="run the calibration again, on MNIST")
     calibrate.add_argument("file", type=Path, help="where its runs are kept")
     return parser.parse_args(given)
@@ -120,6 +122,8 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _bench(options: argparse.Namespace) -> int:
+    if options.newton:
+        return _bench_newton(options.json)
     from mgcore.lab.bench import trial_rates
 
     study = "pooling-original" if options.pooling else "baseline-original"
@@ -128,6 +132,21 @@ def _bench(options: argparse.Namespace) -> int:
     for rate in trial_rates(_protocol(options, study)):
         step = "" if rate.of_step is None else f"{rate.of_step:.2f}"
         print(f"{rate.name:<40}{rate.gflops:>9.1f}{rate.of_sgemm:>10.2f}{step:>14}")
+    return 0
+
+
+def _bench_newton(file: Path | None) -> int:
+    from mgcore.lab.bench_newton import product_costs, race, write
+
+    costs, races = product_costs(), race()
+    print(f"{'Hessian product at 28×28':<50}{'gradients':>10}")
+    for cost in costs:
+        print(f"{cost.network + ', ' + cost.form:<50}{cost.gradients:>10.2f}")
+    print(f"{'classifier phase, to the same loss':<50}{'seconds':>10}{'steps':>7}")
+    for one in races:
+        print(f"{one.method:<50}{one.seconds:>10.2f}{one.steps:>7}")
+    if file:
+        write(file, costs, races)
     return 0
 
 

@@ -199,8 +199,7 @@ def test_what_the_baseline_concludes_in_words_is_what_its_numbers_say():
     assert found["prolonged-multigrid-on-original"] < 80
     assert max(found[f"strong_{p}-multigrid-last-gap"] for p in ("original", "prolonged")) < 5
     assert found["norm-multigrid-end"] > 0.8 * found["norm-multigrid-start"]
-    assert found["carried-calibrated"] < found["carried-strong"] / 3
-    assert found["carried-calibrated"] <= found["carried-medium"]
+    assert max(found["carried-calibrated"], found["carried-medium"]) < found["carried-strong"] / 2
     assert found["original-radius-ratio"] > 1.5
 
 

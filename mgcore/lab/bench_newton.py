@@ -5,9 +5,13 @@ Everything that is compared is measured in one call, alternately, in one thread.
 
 from __future__ import annotations
 
+import datetime
+import json
+import platform
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +21,8 @@ from mgcore.classifier import ClassifierProblem, features
 from mgcore.curvature import flatten, local_model, unflatten
 from mgcore.data import load_digits
 from mgcore.lab.bench import _seconds
-from mgcore.lab.execute import settle_process
+from mgcore.lab.execute import cores, settle_process
+from mgcore.lab.files import write_atomically
 from mgcore.networks import CLASSIFIER, initial_weights
 from mgcore.objective import Objective
 from mgcore.steihaug import Local, trust_region
@@ -93,7 +98,7 @@ class Reached(Exception):
     """Raised when the loss has been reached."""
 
 
-def race(count: int = 1000, drop: float = 0.25, seed: int = 0) -> list[Race]:
+def race(count: int = 300, drop: float = 0.7, seed: int = 0) -> list[Race]:
     """Train a classifier on cached features to the same loss by three means, in float64.
 
     Parameters
@@ -181,3 +186,15 @@ def _timed(name: str, method: Callable[[Callable], None], target: float) -> Race
     except Reached:
         return Race(name, time.perf_counter() - began, steps)
     raise FloatingPointError(f"{name} stopped after {steps} steps above the loss {target:.3g}.")
+
+
+def write(file: Path, costs: list[ProductCost], races: list[Race]) -> None:
+    """Keep measurements with their machine and date, for the page that shows them."""
+    content = {
+        "products": [asdict(cost) for cost in costs],
+        "race": [asdict(one) for one in races],
+        "machine": f"{platform.system()} {platform.machine()}, {cores()} cores",
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(file, (json.dumps(content, indent=1) + "\n").encode(), "json")

@@ -8,8 +8,19 @@ import pytest
 import torch
 
 from mgcore.lab import Record
-from mgcore.lab.canary import TOLERANCE, canary, deviation, digest, still_holds
-from mgcore.lab.protocol import ARMS
+from mgcore.lab.canary import (
+    _NEWTON,
+    _SHORT,
+    _SMALL,
+    _VARIANTS,
+    TOLERANCE,
+    canary,
+    deviation,
+    digest,
+    passage,
+    still_holds,
+)
+from mgcore.lab.protocol import ARMS, Protocol
 
 ROOT = Path(__file__).parents[2]
 COMMITTED = sorted(file.parent for file in (ROOT / "book" / "records").glob("*/canary.json"))
@@ -18,15 +29,15 @@ COMMITTED = sorted(file.parent for file in (ROOT / "book" / "records").glob("*/c
 @pytest.fixture
 def forget():
     """Compute the canary anew, within the test and after it."""
-    canary.cache_clear()
+    passage.cache_clear()
     yield
-    canary.cache_clear()
+    passage.cache_clear()
 
 
 def test_repeated_runs_are_equal_whatever_was_drawn_before(forget):
     torch.manual_seed(1)
     first = canary("strokes")
-    canary.cache_clear()
+    passage.cache_clear()
     torch.manual_seed(2)
     torch.set_default_dtype(torch.float64)
     try:
@@ -48,8 +59,88 @@ def test_every_arm_of_every_variant_has_values():
 @pytest.mark.parametrize("folder", COMMITTED, ids=lambda folder: folder.name)
 def test_committed_records_were_made_by_code_that_computes_the_same(folder):
     record = Record(folder)
-    worst, where = deviation(record.canary, canary(record.protocol.dataset))
+    now = canary(record.protocol.dataset, record.protocol.uses_newton)
+    worst, where = deviation(record.canary, now)
     assert worst <= TOLERANCE, f"{folder.name} is stale: {where} differs by {worst:.1e}"
+
+
+def test_newtons_methods_add_their_own_values_and_leave_the_others():
+    plain, more = canary("strokes"), canary("strokes", newton=True)
+    assert {name: more[name] for name in plain} == plain
+    names = {tuple(name.split("/")[:2]) for name in set(more) - set(plain)}
+    runs = {"coarse", *ARMS, *(f"{arm}_classifier" for arm in ARMS)}
+    assert names == {(path, run) for path in _NEWTON for run in runs}
+    assert all(math.isfinite(value) for value in more.values())
+    assert digest(more) != digest(plain)
+    without = {n: v for n, v in more.items() if not n.startswith("strokes/")}
+    assert without == canary("mnist", newton=True)
+
+
+def test_each_path_is_run_once_in_a_process_whoever_asks(forget):
+    canary("strokes"), canary("mnist"), canary("mnist", False), still_holds({}, "strokes")
+    assert passage.cache_info().misses == len(_VARIANTS) + 1  # and the stroke digits
+    values = canary("mnist")
+    values.clear()  # of the caller's own
+    assert canary("mnist")
+
+
+def test_the_paths_take_every_value_of_every_choice():
+    protocols = [Protocol(**(_SMALL | changes)) for changes in _VARIANTS.values()]
+    with_newton = [Protocol(**(_SMALL | _SHORT | changes)) for changes in _NEWTON.values()]
+    for name, item in Protocol.__dataclass_fields__.items():
+        accepted = set(item.metadata["accepted"])
+        if item.type == "bool":
+            accepted = {True, False}
+        if name in ("tier", "dataset", "dtype") or not accepted:
+            continue
+        later = "later" in item.metadata
+        seen = {getattr(p, name) for p in (with_newton if later else protocols)}
+        assert seen | ({"sgd"} if name == "retraining" else set()) == accepted, name
+
+
+# Where Newton's methods pass, and the paths that are to notice a change there.
+NEWTON_FAULTS = [
+    ("mgcore.steihaug", "steihaug", ("classifier", "steihaug", "gauss-newton")),
+    ("mgcore.block_newton", "steihaug", ("package",)),
+    ("mgcore.curvature", "softmax_hessian", ("gauss-newton", "package")),
+    ("mgcore.classifier", "softmax_hessian", ("classifier", "package")),
+    ("mgcore.lab.newton", "features", ("package",)),
+    ("mgcore.classifier", "smoothness_gradient", ("classifier",)),
+]
+
+
+@pytest.mark.parametrize(("module", "name", "paths"), NEWTON_FAULTS)
+def test_a_change_of_a_millionth_in_newtons_methods_makes_it_stale(
+    module, name, paths, monkeypatch
+):
+    place = importlib.import_module(module)
+    real = getattr(place, name)
+
+    def changed(*arguments, **options):
+        result = real(*arguments, **options)
+        if name == "steihaug":
+            return result._replace(p=result.p * (1 + 1e-6))
+        return result * (1 + 1e-6)
+
+    then = {path: passage(path) for path in paths}
+    monkeypatch.setattr(place, name, changed)
+    for path in paths:
+        now = passage.__wrapped__(path)  # not from the cache, nor into it
+        assert deviation(then[path], now)[0] > TOLERANCE, path
+
+
+def test_a_fault_in_newtons_methods_does_not_touch_the_records_of_sgd(monkeypatch):
+    from mgcore import steihaug
+
+    more = canary("mnist", newton=True)
+    assert still_holds(more, "mnist", newton=True)
+    assert not still_holds(more, "mnist")  # nor is one taken for the other
+    assert not still_holds(canary("mnist"), "mnist", newton=True)
+    real, plain = steihaug.steihaug, passage("plain")
+    monkeypatch.setattr(
+        steihaug, "steihaug", lambda *a, **k: (s := real(*a, **k))._replace(p=0.5 * s.p)
+    )
+    assert passage.__wrapped__("plain") == plain
 
 
 # Where a result passes, and what would change it a little there.
@@ -70,9 +161,7 @@ FAULTS = [
 
 
 @pytest.mark.parametrize(("module", "name"), FAULTS)
-def test_a_change_of_a_millionth_anywhere_makes_it_stale(module, name, forget, monkeypatch):
-    then = canary("strokes")
-    canary.cache_clear()
+def test_a_change_of_a_millionth_anywhere_makes_it_stale(module, name, monkeypatch):
     place = importlib.import_module(module)
     real = getattr(place, name)
 
@@ -82,8 +171,10 @@ def test_a_change_of_a_millionth_anywhere_makes_it_stale(module, name, forget, m
             return type(result)(result.name, result.images * (1 + 1e-6), result.labels, "")
         return result * (1 + 1e-6)
 
+    paths = ["strokes"] if name == "load_digits" else list(_VARIANTS)
+    then = {path: passage(path) for path in paths}
     monkeypatch.setattr(place, name, changed)
-    assert not still_holds(then, "strokes")
+    assert any(deviation(then[path], passage.__wrapped__(path))[0] > TOLERANCE for path in paths)
 
 
 def test_a_sign_makes_it_stale(forget, monkeypatch):
@@ -91,7 +182,7 @@ def test_a_sign_makes_it_stale(forget, monkeypatch):
 
     then = canary("mnist")
     assert still_holds(then, "mnist") and not still_holds(None, "mnist")
-    canary.cache_clear()
+    passage.cache_clear()
     real = objective.tikhonov_gradient
     monkeypatch.setattr(objective, "tikhonov_gradient", lambda *a: -real(*a))
     assert not still_holds(then, "mnist")
@@ -101,7 +192,7 @@ def test_another_split_makes_it_stale(forget, monkeypatch):
     from mgcore.lab import study
 
     then = canary("mnist")
-    canary.cache_clear()
+    passage.cache_clear()
     real = study.split
     monkeypatch.setattr(study, "split", lambda *a: [part.flip(0) for part in real(*a)])
     assert not still_holds(then, "mnist")

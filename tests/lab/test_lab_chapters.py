@@ -2,7 +2,7 @@
 
 import pytest
 
-from mgcore.lab import chapters
+from mgcore.lab import chapters, measures
 from mgcore.lab.record import Record
 from mgcore.lab.run import run_study
 from mgcore.lab.studies import study_protocol
@@ -13,6 +13,8 @@ def home(tmp_path, monkeypatch, tiny):
     """Be in a project whose class tier is tiny and whose class record holds two trials."""
     (tmp_path / "book" / "records").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(measures, "DIRECTIONS", 1)
+    monkeypatch.setattr(measures, "LOSS_IMAGES", {"class": 2})
     monkeypatch.setattr(
         chapters, "study_protocol",
         lambda study, tier, dataset, seed: tiny(
@@ -68,6 +70,24 @@ def test_a_record_of_other_behaviour_is_called_stale(home):
     assert sentence.startswith("STALE") and name in sentence
 
 
+def test_the_record_of_an_optimizer_study_is_held_against_its_own_canary(home, tiny, monkeypatch):
+    protocol = tiny(tier="class", retraining="classifier", classifier_epochs=1)
+    monkeypatch.setattr(chapters, "study_protocol", lambda *given: protocol)
+    folder = home / "book" / "records" / "classifier-pooled-class"
+    record = run_study(protocol, 1, "cpu", record=folder, workers=1, progress=False)
+    study = obtain("classifier-pooled")
+    assert study.recorded and chapters.freshness(study).startswith("Current")
+    found = chapters.numbers(study)
+    stage = study.trials[0]["metrics"]["new_classifier"][-1]
+    assert found["new_classifier-last-validation"] == round(stage["validation_accuracy"], 1)
+    assert len(found) == 7 * 3 * 3
+    values = record.canary
+    name = "classifier/new_classifier/2/training_loss"
+    record.canary = values | {name: values[name] * (1 + 1e-6)}
+    sentence = chapters.freshness(obtain("classifier-pooled"))
+    assert sentence.startswith("STALE") and name in sentence
+
+
 def test_numbers_are_means_over_trials(home):
     study = obtain()
     each = [t["metrics"]["multigrid"][-1] for t in study.trials]
@@ -95,11 +115,10 @@ def test_bad_parameters_are_one_sentence(given, words):
     assert all(word in str(complaint.value) for word in words)
 
 
-def test_unknown_tiers_studies_and_protocols_are_one_sentence():
+def test_unknown_tiers_and_studies_are_one_sentence():
     for arguments, word in (
         (("baseline-original", "colossal"), "tier='colossal'"),
         (("nonsense",), "study='nonsense'"),
-        (("baseline-original", "paper", "mnist", 0, "guess"), "protocol='guess'"),
     ):
         with pytest.raises(ValueError, match=word):
             study_protocol(*arguments)

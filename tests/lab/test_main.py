@@ -1,8 +1,16 @@
 """The command line: outcomes, exit statuses, and complaints of one sentence."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 
+import mgcore.__main__ as command_line
 from mgcore.__main__ import main
+from mgcore.lab import STUDIES, Record, study_protocol
+from mgcore.lab.claims import criteria
+
+CLAIMS = Path(__file__).resolve().parents[2] / "book" / "claims.yml"
 
 
 @pytest.fixture
@@ -34,6 +42,82 @@ def test_run_then_verify_then_damage(home, capsys):
     assert main(smoke(home / "r")) == 0
     assert digest in capsys.readouterr().out
     assert (home / "r" / "trial-000.damaged").exists()
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What run_study was asked for, in place of running it."""
+    calls = []
+
+    def run_study(protocol, trials, device, **options):
+        calls.append((protocol, trials, device, options))
+        return SimpleNamespace(folder="folder", trials=lambda count: [{"trial": 0, "metrics": {}}])
+
+    monkeypatch.setattr(command_line, "run_study", run_study)
+    return calls
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_every_study_runs_by_its_name(study, asked, capsys):
+    assert main(["run", study, "--trials", "3"]) == 0
+    ((protocol, trials, device, options),) = asked
+    assert protocol == study_protocol(study) and (trials, device) == (3, "auto")
+    assert options == {"record": None, "workers": None, "criteria": None}
+    assert "folder: 1 trials, metrics " in capsys.readouterr().out
+
+
+def test_options_reach_the_study(asked):
+    assert main(["run", "joint-pooled", "--tier", "smoke", "--seed", "4", "--device", "cpu",
+                 "--workers", "2", "--record", "here", "--criteria", str(CLAIMS)]) == 0  # fmt: skip
+    ((protocol, trials, device, options),) = asked
+    assert protocol == study_protocol("joint-pooled", "smoke", "strokes", 4)
+    assert (trials, device) == (20, "cpu")
+    written = criteria(CLAIMS)
+    assert options == {"record": Path("here"), "workers": 2, "criteria": written}
+    assert len(written) >= 20 and set(map(len, written.values())) == {12}
+
+
+def test_a_protocol_is_named_by_its_study_alone(asked):
+    with pytest.raises(SystemExit) as stop:
+        main(["run", "baseline-original", "--protocol", "printed"])
+    assert "--protocol" in str(stop.value) and not asked
+    assert main(["run", "printed-baseline"]) == 0
+    assert asked[0][0].name == "printed"
+
+
+def test_a_claims_file_that_is_bad_or_absent_is_one_sentence(asked, tmp_path, capsys):
+    file = tmp_path / "claims.yml"
+    file.write_text("- {id: x}\n")
+    for path, words in ((file, "claim 'x' of"), (tmp_path / "none.yml", "No such file")):
+        assert main(["run", "baseline-original", "--criteria", str(path)]) == 2
+        complaint = capsys.readouterr().err
+        assert words in complaint and complaint.count("\n") == 1
+    assert not asked
+
+
+def test_the_plan_has_a_line_for_every_study(monkeypatch, capsys):
+    from mgcore.lab import plan
+
+    cost = plan.Cost(tflop=1.5, seconds=7200.0, memory_gib=2.0, disk_mb=30.0)
+    monkeypatch.setattr(plan, "predict", lambda protocol, trials: cost)
+    assert main(["plan", "--tier", "class", "--trials", "2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == list(STUDIES)
+    assert lines[1].split()[1:] == ["1.5", "2.00", "2.0", "30"]
+
+
+def test_verify_holds_a_record_against_the_canary_of_its_methods(home, tiny, monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr(
+        command_line, "still_holds", lambda *given: (asked.append(given), len(asked) == 1)[1]
+    )
+    for name, retraining in (("a", "sgd"), ("b", "joint")):
+        record = Record.create(home / "book" / "records" / name, tiny(retraining=retraining))
+        record.canary = {"x": 1.0}
+    assert main(["verify"]) == 1  # the second is stale
+    assert asked == [({"x": 1.0}, "strokes", False), ({"x": 1.0}, "strokes", True)]
+    printed = capsys.readouterr().out
+    assert printed.index("behaves as it did") < printed.index("STALE")
 
 
 @pytest.mark.parametrize("trials", ["0", "-1", "2.5", "many"])

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from mgcore import block_newton
 from mgcore.block_newton import Block, block_newton_step
 from mgcore.classifier import ClassifierProblem, features
 from mgcore.curvature import flatten, local_model, objective_value, unflatten
@@ -184,21 +185,21 @@ def test_an_epoch_ends_when_the_work_of_an_epoch_of_sgd_is_spent(tiny, product_c
         assert row["work"] == pytest.approx(spent[epoch], abs=0.05)
         assert 64 * epoch <= spent[epoch] < 64 * epoch + cost(protocol, taken[-1])
         assert 2 <= len(taken) < 16
-    assert spent[1] > 64  # what is spent too much is missing in the next
 
 
-def test_a_step_that_costs_more_than_an_epoch_pauses_the_next(tiny):
-    """One step of ten products on 8 of 16 images: ten epochs' worth of work."""
-    now = run(tiny(cg_iterations=10), epochs=4)
-    assert [row["steps"] for row in now.history[1:]] == [1, 0, 0, 0]
-    assert len({row["work"] for row in now.history[1:]}) == 1
-    assert len({row["radius"] for row in now.history[1:]}) == 1
-    assert all(row["products"] == row["accepted"] == 0 for row in now.history[2:])
+def test_after_a_step_that_costs_more_than_an_epoch_the_next_does_nothing(tiny):
+    """Products on 8 of 16 images until two epochs' work and more is spent."""
+    now = run(tiny(), epochs=4)
+    first, second = now.history[1:3]
+    assert first["steps"] == 1 and first["work"] > 2 * 16
+    assert second["steps"] == second["products"] == second["accepted"] == 0
+    assert second["work"] == first["work"] and second["radius"] == first["radius"]
 
 
 @pytest.mark.parametrize("bias", [False, True])
-def test_a_joint_epoch_of_the_package_is_one_damped_step_on_all_images(tiny, bias):
+def test_a_joint_epoch_of_the_package_is_one_damped_step_on_all_images(tiny, bias, monkeypatch):
     """Gradient and value of all images; the stencils' curvature of the last minibatch alone."""
+    monkeypatch.setattr(block_newton, "ITERATIONS", 3)  # more of them amplify rounding
     protocol = tiny(n_fine=20, newton="meganet", classifier_bias=bias)
     now, data = run(protocol, epochs=2), images(protocol)
     objective, weights, work = protocol.objective("fine"), start(protocol), 0.0
@@ -232,7 +233,7 @@ def test_a_joint_epoch_of_the_package_is_one_damped_step_on_all_images(tiny, bia
         work += cached(protocol, 1 + step.products[1], 0)
         assert row["work"] == pytest.approx(work, abs=0.05)
     for name, w in weights.items():
-        torch.testing.assert_close(now.weights[name], w, rtol=1e-9, atol=1e-11)
+        torch.testing.assert_close(now.weights[name], w, rtol=1e-9, atol=1e-12)
     assert now.history[-1]["training_objective"] < now.history[0]["training_objective"]
 
 
@@ -297,7 +298,7 @@ def test_rows_tell_what_an_epoch_did_and_work_never_decreases(tiny, stage, kind)
 
 @pytest.mark.parametrize("kind", ["steihaug", "meganet"])
 def test_single_precision_stays_single(tiny, kind):
-    protocol = tiny(newton=kind, dtype="float32", cg_iterations=2)
+    protocol = tiny(newton=kind, dtype="float32", cg_iterations=2, trust_radius=0.05)
     data = images(protocol)
     data = Images(
         data.training.float(), data.training_labels,

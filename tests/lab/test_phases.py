@@ -1,5 +1,6 @@
-"""One training run: what is measured when, and what a kill or a damaged checkpoint costs."""
+"""One training run: its method, what is measured when, and what a kill or a damaged file costs."""
 
+import json
 import math
 import os
 
@@ -97,6 +98,73 @@ def test_the_start_is_not_changed_and_is_brought_to_the_protocols_arithmetic(pro
     )  # fmt: skip
     now = run_phase(single, 0, "fine", begin, data, checkpoint=None)
     assert all(w.dtype == torch.float32 for w in now.weights.values())
+
+
+def nudge(protocol, objective, images, now, order):
+    """A method: add to the weights what depends on the order, and count in the state."""
+    for w in now.weights.values():
+        w += 1e-3 * float(order[0])
+    now.state["sum"] = now.state.get("sum", 0.1) + float(order[0]) / 3
+    return {"first": int(order[0]), "epoch_was": now.epoch}
+
+
+def test_a_method_decides_what_an_epoch_does_and_notes_what_it_returns(protocol):
+    asked = []
+
+    def method(mine, objective, some, now, order):
+        asked.append((mine, objective, some is data, order.tolist()))
+        return nudge(mine, objective, some, now, order)
+
+    data = images(protocol)
+    now = run_phase(
+        protocol, 5, "fine", start(protocol), data, checkpoint=None, method=method, epochs=2
+    )
+    orders = [
+        torch.randperm(len(data.training), generator=stream(protocol.seed, 5, "fine", epoch))
+        for epoch in (1, 2)
+    ]
+    expected = [(protocol, protocol.objective("fine"), True, order.tolist()) for order in orders]
+    assert asked == expected and now.epoch == 2  # not the protocol's four
+    assert [row["images"] for row in now.history] == ["all"] * 3  # the last is the method's last
+    assert "first" not in now.history[0]
+    for epoch, (row, order) in enumerate(zip(now.history[1:], orders, strict=True)):
+        assert (row["first"], row["epoch_was"]) == (int(order[0]), epoch)
+    moved = sum(1e-3 * float(order[0]) for order in orders)
+    for name, w in start(protocol).items():
+        torch.testing.assert_close(now.weights[name], w + moved)
+    assert now.history[2]["training_loss"] != now.history[0]["training_loss"]
+
+
+def test_sgd_is_the_method_unless_another_is_named(protocol):
+    assert same(run(protocol, method=phases.sgd), run(protocol))
+    assert run(protocol, epochs=1).epoch == 1 and run(protocol).state == {}
+
+
+@pytest.mark.parametrize("killed", [1, 2, 3])
+def test_the_state_of_a_method_is_kept_exactly(protocol, tmp_path, killed):
+    whole, file, done = run(protocol, method=nudge), tmp_path / "checkpoint.npz", []
+
+    def stop(work):
+        done.append(work)
+        if len(done) == killed:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(protocol, file, method=nudge, tick=stop)
+    again = run(protocol, file, method=nudge)
+    assert same(again, whole) and again.state == whole.state and set(whole.state) == {"sum"}
+
+
+def test_a_checkpoint_without_a_state_is_one_of_before(protocol, tmp_path):
+    file = tmp_path / "checkpoint.npz"
+    whole = run(protocol, file)
+    with np.load(file, allow_pickle=False) as kept:
+        arrays = dict(kept)
+    about = json.loads(str(arrays["about"]))
+    del about["state"]
+    np.savez(file, **arrays | {"about": np.array(json.dumps(about))})
+    again = run(protocol, file)
+    assert same(again, whole) and again.state == {}
 
 
 @pytest.mark.parametrize("killed", [1, 2, 3, 4])

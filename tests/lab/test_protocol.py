@@ -3,13 +3,15 @@
 import dataclasses
 import json
 import math
+from pathlib import Path
 
 import pytest
 
-from mgcore.lab import Protocol
+from mgcore.lab import Protocol, Record, study_protocol
 from mgcore.lab.calibration import CHOSEN
 from mgcore.lab.protocol import ARMS, TIERS
 
+RECORDS = Path(__file__).parents[2] / "book" / "records"
 FIELDS = {item.name: item for item in dataclasses.fields(Protocol)}
 KIND = {name: type(item.default) for name, item in FIELDS.items()}
 
@@ -23,7 +25,9 @@ OTHER = {
     "stencil_scale": "he", "classifier_scale": 0.2, "classifier_clip": 0.3, "dct_cutoff": 3.0,
     "learning_rate": 0.004, "rate_decay": 0.25, "batch": 64, "momentum": 0.5, "nesterov": False,
     "alpha_theta": 0.5, "alpha_fine": 0.5, "alpha_coarse": 0.5, "penalty_scale": 0.5,
-    "smoothness_h": 0.5, "subset": 1_000, "dtype": "float64",
+    "smoothness_h": 0.5, "subset": 1_000, "dtype": "float64", "retraining": "joint",
+    "newton": "meganet", "hessian": "gauss-newton", "classifier_epochs": 4, "cg_iterations": 9,
+    "trust_radius": 0.5, "newton_epoch": "pass", "product_cost": 3.0,
 }  # fmt: skip
 
 
@@ -97,6 +101,50 @@ def test_key_changes_with_every_field_but_the_name(name):
     assert other.key(name) != p.key(name)
     rest = [n for n in FIELDS if n != name]
     assert other.key(*rest) == p.key(*rest)
+
+
+# Choices that came after the first records.
+LATER = [name for name, item in FIELDS.items() if "later" in item.metadata]
+
+
+def test_records_made_before_a_choice_was_added_keep_their_key():
+    """The key is that of the fields there were, computed here by hand."""
+    assert set(LATER) == {
+        "retraining", "newton", "hessian", "classifier_epochs", "cg_iterations", "trust_radius",
+        "newton_epoch", "product_cost",
+    }  # fmt: skip
+    p = study_protocol("strong-original")
+    assert p.key().startswith("0de15f0533b7")  # as the trials of that record have it
+    first = [name for name in FIELDS if name not in LATER and name != "name"]
+    assert p.key() == p.key(*first)
+    older = {name: value for name, value in p.to_json().items() if name not in LATER}
+    assert Protocol.from_json(older) == p
+
+
+@pytest.mark.parametrize("name", LATER)
+def test_a_later_choice_counts_where_it_differs_from_its_default(name):
+    p = Protocol.printed(dataset="strokes")
+    keys = {p.key()}
+    for other in (OTHER[name], FIELDS[name].default):
+        keys.add(p.changed(**{name: other}).key())
+    assert len(keys) == 2
+    both = p.changed(**{name: OTHER[name]}, seed=1)
+    assert both.key() not in keys  # and the others still do
+
+
+@pytest.mark.parametrize(
+    "folder", sorted(f.parent for f in RECORDS.glob("*/protocol.json")), ids=lambda f: f.name
+)
+def test_trials_of_the_committed_records_carry_the_key_of_their_protocol(folder):
+    record = Record(folder)
+    for number in record.numbers():
+        file = folder / f"trial-{number:03d}.json"
+        assert json.loads(file.read_text("utf-8"))["protocol"] == record.protocol.key()
+
+
+def test_only_newtons_methods_are_said_to_use_one():
+    for retraining, uses in (("sgd", False), ("classifier", True), ("joint", True)):
+        assert Protocol.printed(retraining=retraining).uses_newton is uses
 
 
 def test_key_does_not_depend_on_how_a_number_was_written_or_fields_were_ordered():

@@ -141,10 +141,38 @@ def test_the_record_of_another_protocol_is_refused_and_kept(record, tiny, change
 
 
 def test_a_new_record_keeps_the_criteria_it_was_begun_under(tmp_path, tiny):
-    assert Record.create(tmp_path / "one", tiny(), "abc").criteria == "abc"
-    assert Record.create(tmp_path / "one", tiny(), "later").criteria == "abc"
-    assert Record(tmp_path / "one").criteria == "abc"
-    assert Record.create(tmp_path / "two", tiny()).criteria == ""
+    first, later = {"one": "68b9b145abe1", "two": "7614b930c0b5"}, {"one": "another"}
+    assert Record.create(tmp_path / "one", tiny(), first).criteria == first
+    assert Record.create(tmp_path / "one", tiny(), later).criteria == first
+    assert Record(tmp_path / "one").criteria == first
+    assert Record.create(tmp_path / "two", tiny()).criteria == {}
+    content = json.loads((tmp_path / "one" / "protocol.json").read_text("utf-8"))
+    assert content["criteria"] == first and content["protocol"] == tiny().to_json()
+
+
+@pytest.mark.parametrize("criteria", ["500c40933cf8674d", None, "absent"])
+def test_a_record_from_before_claims_had_fingerprints_has_none(tmp_path, tiny, criteria):
+    values = {"protocol": tiny().to_json(), "criteria": criteria}
+    if criteria == "absent":
+        del values["criteria"]
+    file = tmp_path / "protocol.json"
+    file.write_text(json.dumps(values | {"sha256": checksum(values)}))
+    assert Record(tmp_path).criteria == {} and Record(tmp_path).protocol == tiny()
+
+
+def test_a_protocol_without_choices_that_came_later_is_read(tmp_path, tiny):
+    older = {name: value for name, value in tiny().to_json().items() if name not in (
+        "retraining", "newton", "hessian", "classifier_epochs", "cg_iterations", "trust_radius",
+        "newton_epoch", "product_cost",
+    )}  # fmt: skip
+    values = {"protocol": older, "criteria": {}}
+    file = tmp_path / "protocol.json"
+    file.write_text(json.dumps(values | {"sha256": checksum(values)}))
+    record = Record(tmp_path)
+    assert record.protocol == tiny() and record.protocol.key() == tiny().key()
+    assert Record.create(tmp_path, tiny()).folder == tmp_path
+    with pytest.raises(RecordError, match="was written with retraining='sgd', not 'joint'"):
+        Record.create(tmp_path, tiny(retraining="joint"))
 
 
 def test_what_is_no_record_is_refused(tmp_path, tiny):

@@ -13,12 +13,21 @@ import numpy as np
 import pytest
 import torch
 
-from mgcore.lab import Record, RecordError, phases, run, run_study
+from mgcore.lab import Record, RecordError, measures, phases, run, run_study
 from mgcore.lab.canary import canary
+from mgcore.lab.cells import cell
 from mgcore.lab.keepsakes import collect
+from mgcore.lab.measures import measure
 from mgcore.lab.protocol import ARMS
 from mgcore.lab.run import check_trials
 from mgcore.lab.study import metric_hash, run_trial
+
+
+@pytest.fixture(autouse=True)
+def measured_less(monkeypatch):
+    """Measure less of each trial; test_measures has the rest."""
+    monkeypatch.setattr(measures, "DIRECTIONS", 1)
+    monkeypatch.setattr(measures, "LOSS_IMAGES", {"smoke": 2})
 
 
 @pytest.fixture
@@ -53,12 +62,58 @@ def test_a_record_holds_what_the_trials_gave(tiny, place):
             about["versions"]["torch"] == torch.__version__
         )
         assert set(about["seconds"]) == {"coarse", *ARMS, "whole"}
-    assert record.canary == canary("strokes")
+    assert record.canary == canary("strokes") and record.criteria == {}
     kept = {}
     run_trial(tiny(), 0, keep=kept)  # the arrays of the figures are of trial 0
     arrays, expected = record.arrays(), collect(tiny(), kept)
     assert arrays.keys() == expected.keys()
     assert all(np.array_equal(arrays[name], expected[name]) for name in expected)
+
+
+def test_every_trial_is_measured(tiny, place):
+    record = study(tiny(), 2, place)
+    for number, trial in enumerate(record.trials(2)):
+        kept = {}
+        run_trial(tiny(), number, keep=kept)
+        assert trial["measures"] == measure(tiny(), number, kept)
+        assert cell(trial, "landscape.multigrid.radius") > 0
+        last = trial["metrics"]["transfer"][-1]["validation_accuracy"]
+        assert cell(trial, "preparation.transfer.original") == last
+    without = [{k: v for k, v in t.items() if k != "measures"} for t in record.trials()]
+    assert metric_hash(without) == metric_hash(record.trials())
+
+
+def test_a_new_record_is_begun_under_the_criteria_of_then(tiny, place):
+    study(tiny(), 1, place, criteria={"claim": "68b9b145abe1"})
+    assert Record(place["record"]).criteria == {"claim": "68b9b145abe1"}
+    study(tiny(), 2, place, criteria={"claim": "changed"})
+    assert Record(place["record"]).criteria == {"claim": "68b9b145abe1"}
+
+
+def test_an_optimizer_study_has_the_coarse_networks_and_the_canary_of_its_own(
+    tiny, place, monkeypatch
+):
+    """Its canary passes through Newton's methods; its coarse network is the baseline's file."""
+    study(tiny(), 1, place)
+    (coarse,) = place["cache"].glob("*.npz")
+    when, resolutions, train = coarse.stat().st_mtime_ns, [], phases.train_epoch
+    canary("strokes", newton=True)  # whose epochs do not count
+    monkeypatch.setattr(
+        phases, "train_epoch",
+        lambda o, *a, **k: (resolutions.append(o.resolution), train(o, *a, **k)),
+    )  # fmt: skip
+    protocol = tiny(retraining="classifier", classifier_epochs=2)
+    record = study(protocol, 1, place | {"record": place["record"].parent / "two"})
+    assert resolutions == [8] * 9  # no coarse network was trained
+    assert [f for f in place["cache"].glob("*.npz")] == [coarse]
+    assert coarse.stat().st_mtime_ns == when
+    assert record.canary == canary("strokes", newton=True) != canary("strokes")
+    trial = record.trial(0)
+    assert set(trial["metrics"]) == {"coarse", *ARMS, *(f"{arm}_classifier" for arm in ARMS)}
+    assert cell(trial, "multigrid_classifier.last.gap") == pytest.approx(
+        cell(trial, "multigrid.0.gap")
+    )
+    assert set(record.trial(0)["circumstances"]["seconds"]) == {*trial["metrics"], "whole"}
 
 
 def test_only_what_is_missing_is_run(tiny, place):
@@ -118,7 +173,7 @@ def test_workers_give_what_one_process_gives(tiny, place):
 SCRIPT = """
 import json, sys, time
 from pathlib import Path
-from mgcore.lab import Protocol, Record, phases, run_study
+from mgcore.lab import Protocol, Record, measures, phases, run_study
 from mgcore.lab.canary import canary
 
 about = json.loads(sys.argv[1])
@@ -139,6 +194,7 @@ def written(self, trial):
 
 canary("strokes")  # whose epochs do not count
 phases.train_epoch, Record.add = counted, written
+measures.DIRECTIONS, measures.LOSS_IMAGES = 1, {"smoke": 2}
 note("ready")
 while about["others"] and not all(Path(other).exists() for other in about["others"]):
     time.sleep(0.01)

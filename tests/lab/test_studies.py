@@ -1,36 +1,89 @@
-"""The named studies: their protocols, and what is refused."""
+"""The named studies: their protocols, what they share, and what is refused."""
 
 import pytest
 
 from mgcore.lab import STUDIES, Protocol, study_protocol
+from mgcore.lab.study import COARSE_FIELDS
+
+PACKAGE = {"newton": "meganet"}
+# What each name says beside the pair original or prolonged.
+MEANT = {
+    "baseline": {}, "strong": None, "medium": None, "pooling": {"pooling": True},
+    "classifier-unpooled": {"retraining": "classifier"},
+    "classifier-pooled": {"retraining": "classifier", "pooling": True},
+    "classifier-package": {"retraining": "classifier", "pooling": True} | PACKAGE,
+    "joint-pooled": {"retraining": "joint", "pooling": True},
+    "joint-unpooled": {"retraining": "joint"},
+    "joint-package": {"retraining": "joint", "pooling": True} | PACKAGE,
+    "joint-literal": {"retraining": "joint", "pooling": True, "newton_epoch": "pass"},
+    "printed-baseline": {}, "printed-pooling": {"pooling": True},
+}  # fmt: skip
+
+
+def meant(study):
+    """The changes that the name of a study stands for."""
+    start, _, prepared = study.rpartition("-")
+    if prepared in ("original", "prolonged"):
+        return None if MEANT[start] is None else MEANT[start] | {"fine_training": prepared}
+    optimizer = study.startswith(("classifier", "joint"))
+    return MEANT[study] | ({"fine_training": "prolonged"} if optimizer else {})
 
 
 @pytest.mark.parametrize("study", STUDIES)
 def test_a_study_is_a_named_protocol_and_what_its_name_says(study):
-    p = study_protocol(study)
-    assert p.pooling == study.startswith("pooling")
-    assert p.fine_training == study.split("-")[1]
-    assert p.fine_validation == "original"
-    changes = {"pooling": p.pooling, "fine_training": p.fine_training}
-    if study.startswith("second"):  # test_calibration holds these against the record
-        for name in ("penalty_scale", "momentum", "stencil_scale", "normalisation"):
-            changes[name] = getattr(p, name)
-        assert p != Protocol.calibrated(fine_training=p.fine_training)
-    assert p == Protocol.calibrated(**changes)
-    assert study_protocol(study, protocol="printed") == Protocol.printed(**changes)
+    p, named = study_protocol(study), Protocol.calibrated
+    if study.startswith("printed"):
+        named = Protocol.printed
+    changes = meant(study)
+    if changes is None:  # test_calibration holds these against the record
+        names = ("penalty_scale", "momentum", "stencil_scale", "normalisation")
+        changes = dict(zip(("name", "fine_training"), study.split("-"), strict=True))
+        changes |= {name: getattr(p, name) for name in names}
+        assert p.key() != Protocol.calibrated(fine_training=p.fine_training).key()
+        assert p.penalty_scale == {"strong": 1.0, "medium": 1 / 16}[p.name]
+    assert p == named(**changes)
     small = study_protocol(study, "smoke", "strokes", 3)
-    assert small == Protocol.calibrated("smoke", dataset="strokes", seed=3, **changes)
+    assert small == named("smoke", dataset="strokes", seed=3, **changes)
+    assert p.fine_validation == "original" and p.tier == "paper" and p.dataset == "mnist"
+
+
+def test_every_study_is_another():
+    assert len({study_protocol(study).key() for study in STUDIES}) == len(STUDIES)
+
+
+@pytest.mark.parametrize("study", [s for s in STUDIES if study_protocol(s).uses_newton])
+def test_an_optimizer_study_shares_the_coarse_networks_of_a_baseline(study):
+    """And every start: nothing differs but how the fine networks are trained."""
+    p = study_protocol(study)
+    baseline = study_protocol("pooling-prolonged" if p.pooling else "baseline-prolonged")
+    assert p.key(*COARSE_FIELDS) == baseline.key(*COARSE_FIELDS)
+    assert p.key() != baseline.key()
+    sgd = p.changed(
+        retraining="sgd", newton="steihaug", newton_epoch="work", hessian="full", name=baseline.name
+    )
+    assert sgd == baseline
+
+
+def test_other_finalists_and_the_printed_have_coarse_networks_of_their_own():
+    keys = {study_protocol(s).key(*COARSE_FIELDS)
+            for s in ("baseline-original", "strong-original", "medium-original",
+                      "printed-baseline")}  # fmt: skip
+    assert len(keys) == 4
+    for name in ("baseline", "pooling", "strong"):
+        one, other = (study_protocol(f"{name}-{how}") for how in ("original", "prolonged"))
+        assert one.key(*COARSE_FIELDS) == other.key(*COARSE_FIELDS)
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         ({"study": "everything"}, "study='everything'; accepted: 'baseline-original', "
-         "'baseline-prolonged', 'second-original', 'second-prolonged', 'pooling-original', "
-         "'pooling-prolonged'."),
+         "'baseline-prolonged', 'pooling-original', 'pooling-prolonged', 'classifier-unpooled', "
+         "'classifier-pooled', 'classifier-package', 'joint-pooled', 'joint-unpooled', "
+         "'joint-package', 'joint-literal', 'strong-original', 'strong-prolonged', "
+         "'medium-original', 'printed-baseline', 'printed-pooling'."),
         ({"tier": "colossal"}, "tier='colossal'; accepted: 'smoke', 'class', 'paper'."),
         ({"dataset": "postcards"}, "dataset='postcards'; accepted: 'mnist', 'strokes'."),
-        ({"protocol": "guessed"}, "protocol='guessed'; accepted: 'calibrated' or 'printed'."),
         ({"seed": -1}, "seed=-1; accepted: a number, at least 0."),
         ({"seed": "many"}, "seed='many'; accepted: a value of type int."),
         ({"tier": "smoke", "dataset": "mnist"}, "resolution="

@@ -127,12 +127,17 @@ FINE_ONLY = {
     "fine_training": "prolonged", "fine_validation": "prolonged", "prolongation": "constant",
     "classifier_factor": 1.0, "fine_epochs": 2, "alpha_fine": 0.5, "tier": "class",
 }  # fmt: skip
+# Fields of Newton's methods, and other values of them.
+NEWTON_ONLY = {
+    "retraining": "joint", "newton": "meganet", "hessian": "gauss-newton", "classifier_epochs": 1,
+    "cg_iterations": 2, "trust_radius": 0.5, "newton_epoch": "pass", "product_cost": 1.0,
+}  # fmt: skip
 
 
 def test_fields_are_those_of_the_coarse_network_or_not(tiny):
     names = set(tiny().to_json())
-    assert names == set(COARSE_FIELDS) | set(FINE_ONLY) | {"name"}
-    assert not set(COARSE_FIELDS) & set(FINE_ONLY)
+    assert names == set(COARSE_FIELDS) | set(FINE_ONLY) | set(NEWTON_ONLY) | {"name"}
+    assert not set(COARSE_FIELDS) & (set(FINE_ONLY) | set(NEWTON_ONLY))
 
 
 @pytest.mark.parametrize("field", FINE_ONLY)
@@ -162,18 +167,23 @@ def test_another_coarse_network_is_trained_where_it_differs(tiny, tmp_path, epoc
 
 
 def test_checkpoints_belong_to_a_trial_a_behaviour_and_a_pool(tiny, tmp_path, epochs):
-    run_trial(tiny(), 0, cache=tmp_path, code="one")
+    one = {"coarse": "one", "fine": "one"}
+    run_trial(tiny(), 0, cache=tmp_path, code=one)
     epochs.clear()
-    run_trial(tiny(), 0, cache=tmp_path, code="one")
+    run_trial(tiny(), 0, cache=tmp_path, code=one)
     assert not epochs  # all is there
     images, labels = load_digits("strokes", 52, 8).images, load_digits("strokes", 52, 8).labels
     pool = Digits("mine", 1 - images, labels, "another")
-    for options in ({"code": "two"}, {"code": "one", "digits": pool}):
+    two = {"coarse": "two", "fine": "two"}
+    for options in ({"code": two}, {"code": one, "digits": pool}, {"code": None}):
         epochs.clear()
         run_trial(tiny(), 0, cache=tmp_path, **options)
         assert len(epochs) == 12
     epochs.clear()
-    run_trial(tiny(), 1, cache=tmp_path, code="one")
+    run_trial(tiny(), 0, cache=tmp_path, code={"coarse": "one", "fine": "three"})
+    assert [resolution for resolution, _ in epochs] == [8] * 9  # the coarse network stays
+    epochs.clear()
+    run_trial(tiny(), 1, cache=tmp_path, code=one)
     assert len(epochs) == 12
 
 
@@ -199,6 +209,81 @@ def test_seconds_are_those_of_each_phase_and_the_whole(tiny):
     assert set(seconds) == {"coarse", *ARMS, "whole"}
     parts = sum(sum(seconds[name].values()) for name in ("coarse", *ARMS))
     assert 0 < parts < seconds["whole"]
+
+
+STAGES = [f"{arm}_classifier" for arm in ARMS]
+
+
+@pytest.fixture(scope="module")
+def cached(tiny, tmp_path_factory):
+    """A cache in which the baseline's trial 0 has been run, and that trial."""
+    place = tmp_path_factory.mktemp("cache")
+    code = {"coarse": "sgd", "fine": "sgd"}
+    return place, run_trial(tiny(), 0, cache=place, code=code)
+
+
+@pytest.mark.parametrize("retraining", ["classifier", "joint"])
+def test_an_optimizer_study_takes_its_coarse_network_from_the_baselines_cache(
+    tiny, cached, epochs, retraining
+):
+    place, baseline = cached
+    before = {f.name: f.read_bytes() for f in place.iterdir()}
+    changes = NEWTON_ONLY | {"retraining": retraining}
+    result = run_trial(tiny(**changes), 0, cache=place, code={"coarse": "sgd", "fine": "newton"})
+    assert result["metrics"]["coarse"] == baseline["metrics"]["coarse"]
+    assert [r for r, _ in epochs] == ([8] * 9 if retraining == "classifier" else [])  # none at 4×4
+    after = {f.name: f.read_bytes() for f in place.iterdir()}
+    made = set(after) - set(before)
+    assert len(made) == 6 and not any("coarse" in name for name in made)  # two stages an arm
+    assert {str(place / name) for name in made} == set(result["scratch"])
+    assert {name: after[name] for name in before} == before
+    for name in made:
+        (place / name).unlink()
+
+
+def test_the_classifier_is_trained_first_and_the_second_stage_begins_there(tiny):
+    protocol, kept = tiny(retraining="classifier", classifier_epochs=2), {}
+    result = run_trial(protocol, 0, keep=kept)
+    metrics, whole = result["metrics"], ["coarse", *STAGES, *ARMS]
+    assert set(metrics) == set(whole) == set(kept["phases"])
+    assert set(result["seconds"]) == {*whole, "whole"}
+    for arm, stage in zip(ARMS, STAGES, strict=True):
+        first, second = metrics[stage], metrics[arm]
+        assert [len(first), len(second)] == [3, 4]  # with epoch 0
+        measured = {k: v for k, v in first[-1].items() if k in second[0] and k != "epoch"}
+        assert measured == {k: second[0][k] for k in measured} and len(measured) == 7
+        assert first[-1]["work"] > 0 and "work" not in second[-1]
+        ended, start = kept["phases"][stage].weights, kept["starts"][arm]
+        for name in ("conv1.weight", "conv2.weight"):
+            assert torch.equal(ended[name], start[name].to(ended[name]))
+            assert not torch.equal(kept["phases"][arm].weights[name], ended[name])
+        assert not torch.equal(ended["classifier.weight"], start["classifier.weight"])
+    plain = {}
+    run_trial(tiny(), 0, keep=plain)  # where the arms begin is the baseline's
+    for arm in ARMS:
+        for name, w in plain["starts"][arm].items():
+            assert torch.equal(kept["starts"][arm][name], w)
+
+
+def test_the_second_stage_is_by_the_method_that_the_protocol_names(tiny, epochs):
+    plain = run_trial(tiny(retraining="classifier", classifier_epochs=1), 0, arms=("new",))
+    assert [resolution for resolution, _ in epochs] == [8, 8, 8]
+    epochs.clear()
+    joint = run_trial(
+        tiny(retraining="joint", classifier_epochs=1, newton_epoch="pass"), 0, arms=("new",)
+    )["metrics"]
+    assert not epochs and all(row["steps"] == 2 for row in joint["new"][1:])
+    assert joint["new_classifier"] == plain["metrics"]["new_classifier"]
+    assert joint["new"][0] == plain["metrics"]["new"][0]
+    # Both stages count their work from nothing.
+    assert 0 < joint["new"][1]["work"] < joint["new"][2]["work"]
+
+
+@pytest.mark.parametrize("retraining", ["classifier", "joint"])
+def test_image_steps_count_both_stages(tiny, retraining):
+    protocol, ticks = tiny(retraining=retraining, classifier_epochs=2, newton="meganet"), []
+    run_trial(protocol, 0, tick=ticks.append)
+    assert sum(ticks) == image_steps(protocol) == 24 * 3 + 3 * 16 * (2 + 3)
 
 
 def test_the_hash_covers_metrics_alone_in_the_order_of_trials():
