@@ -116,6 +116,35 @@ class TestChapter:
             pytest.skip("no experiment: it has no cell tagged parameters")
         assert {"tier", "trials", "device", "dataset", "seed"} <= set(names)
 
+    def test_says_what_a_reader_will_be_able_to_do_and_needs(self, path) -> None:
+        first = notebooks.read(ROOT / path).cells[0].source
+        assert "**After this chapter you can**" in first and "**You need**" in first
+
+    def test_every_exercise_has_a_tagged_solution_and_most_run_code(self, path) -> None:
+        cells = notebooks.read(ROOT / path).cells
+        exercises = re.findall(r"\{exercise\}.*\n:label: (\S+)", sources(cells))
+        assert len(exercises) >= 4
+        tagged = [c for c in cells if "solution" in c.metadata.get("tags", [])]
+        begun = re.findall(r"\{solution-start\} (\S+)", sources(tagged))
+        assert sorted(begun) == sorted(exercises)
+        assert begun == re.findall(r"\{solution-start\} (\S+)", sources(cells)), "an untagged one"
+        inside, running, open_ = 0, set(), None
+        for cell in cells:
+            if found := re.search(r"\{solution-start\} (\S+)", cell.source):
+                open_ = found[1]
+            if open_ and cell.cell_type == "code":
+                assert cell in tagged, cell.source[:60]
+                running.add(open_)
+            inside += open_ is not None
+            if "{solution-end}" in cell.source:
+                open_ = None
+        assert len(running) >= 3 and inside == len(tagged)
+
+
+def sources(cells) -> str:
+    """Return the text of all markdown cells."""
+    return "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+
 
 def test_nbval_exceptions_are_the_listed_ones() -> None:
     found = set()
