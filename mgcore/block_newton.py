@@ -4,6 +4,10 @@ The package's ``newton`` with ``steihaugPCG`` has no trust region by default: ea
 variables gets a Gauss–Newton direction by a few conjugate gradient steps, the joint step is
 capped, and a line search by Armijo's rule decides how far to go.  Nobody can know whether the
 thesis's tables show this or the textbook's method (:mod:`mgcore.steihaug`), so both are here.
+
+In its main lines: in the package one run of conjugate gradients spans both blocks, its line search
+begins at the length it ended with before, and the stencils' block comes from its own, smaller
+minibatch.  Those three are not repeated.
 """
 
 from __future__ import annotations
