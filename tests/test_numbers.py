@@ -200,7 +200,8 @@ def test_what_the_baseline_concludes_in_words_is_what_its_numbers_say():
     assert max(found[f"strong_{p}-multigrid-last-gap"] for p in ("original", "prolonged")) < 5
     assert found["norm-multigrid-end"] > 0.8 * found["norm-multigrid-start"]
     assert max(found["carried-calibrated"], found["carried-medium"]) < found["carried-strong"] / 2
-    assert found["original-radius-ratio"] > 1.5
+    assert found["prolonged-radius-ratio"] > 1.5
+    assert max(found[f"{p}-reach-ratio"] for p in ("original", "prolonged")) < 1
 
 
 @pytest.mark.parametrize("chapter", ["baseline", "pooling"])
