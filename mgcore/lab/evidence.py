@@ -33,7 +33,8 @@ def verdicts(
     Returns
     -------
     dict
-        By claim and heading; a claim that is not put to a study has no entry for it.
+        By claim and heading; a claim that is not put to a study, or whose quotient has no meaning
+        there, has no entry for it.
     """
     found: dict[str, dict[str, Verdict]] = {}
     for claim in claims:
@@ -41,7 +42,10 @@ def verdicts(
             if study.name not in claim.studies:
                 continue
             against = (others or {}).get(claim.against.get(study.name, ""))
-            verdict = decide(claim, study.name, study.trials, against and against.trials)
+            try:
+                verdict = decide(claim, study.name, study.trials, against and against.trials)
+            except ValueError:  # a quotient of what is not positive, as in tiny networks
+                continue
             found.setdefault(claim.id, {})[heading] = verdict
     return found
 

@@ -112,3 +112,13 @@ def test_work_is_counted_in_epochs_of_sgd():
     cells = body(evidence.work_table({"x": study()}))
     assert cells["x\nnew, classifier"] == ["3.0", "4", "2.0"]
     assert cells["x\nnew"] == ["2.0", "4", "2.0"]  # rows of SGD count epochs
+
+
+def test_a_quotient_without_meaning_is_left_open():
+    curved = claim(
+        sides=("landscape.coarse.curvature", "landscape.transfer.curvature"), ratio=True, least=1.0
+    )
+    flat = study()
+    for one in flat.trials:
+        one["measures"]["landscape"]["coarse"]["curvature"] = [-1.0, 0.5]
+    assert evidence.verdicts([curved], {"x": flat, "y": study()})["first"].keys() == {"y"}
