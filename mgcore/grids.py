@@ -8,6 +8,8 @@ classifier arranged as maps are all the same to them.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -67,6 +69,33 @@ def restrict(x: Tensor, ndim: int = 2) -> Tensor:
     halves = [part for size in grid for part in (size // 2, 2)]
     blocks = x.reshape(*x.shape[: x.ndim - ndim], *halves)  # (..., m₁, 2, ..., m_d, 2)
     return blocks.mean(dim=tuple(range(-2 * ndim + 1, 0, 2)))
+
+
+def pool(x: Tensor) -> Tensor:
+    """Average blocks of 2×2 cells, as :func:`restrict` does, by one matrix product.
+
+    For the inside of a training step: on a CPU, ``torch.nn.functional.avg_pool2d`` and its
+    derivative take a quarter of a pooled network's step, this a twentieth.  A value that is not
+    finite spoils its pair of rows, where :func:`restrict` keeps it to its block.
+
+    Parameters
+    ----------
+    x : Tensor, shape (..., 2 m, 2 n)
+
+    Returns
+    -------
+    Tensor, shape (..., m, n)
+    """
+    rows, columns = x.shape[-2:]
+    pairs = x.reshape(*x.shape[:-2], rows // 2, 2 * columns)  # two rows one behind the other
+    return pairs @ _mean_of_pairs(columns, x.dtype, x.device)
+
+
+@lru_cache
+def _mean_of_pairs(columns: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return what takes two rows, one behind the other, to their 2×2 means: (2·columns, ·/2)."""
+    row = torch.eye(columns // 2, dtype=dtype, device=device).repeat_interleave(2, dim=0) / 4
+    return row.repeat(2, 1)
 
 
 def prolong(x: Tensor, kind: str = "bilinear", ndim: int = 2, boundary: str = "clamp") -> Tensor:

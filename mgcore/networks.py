@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from scipy.fft import dctn, idctn
 from torch import Tensor, nn
 
+from mgcore.grids import pool
 from mgcore.transfer import refine_classifier, refine_stencil
 
 WIDTHS = (32, 64)  # channels after the first and the second convolution (§3.2)
@@ -57,7 +58,7 @@ def feature_maps(
     """
     seen = [F.relu(_convolve(images, weights["conv1.weight"], padding))]  # (batch, 32, n, n)
     if pooling:
-        seen.append(F.avg_pool2d(seen[-1], 2))  # (batch, 32, n/2, n/2)
+        seen.append(pool(seen[-1]))  # (batch, 32, n/2, n/2)
     seen.append(F.relu(_convolve(seen[-1], weights["conv2.weight"], padding)))  # (batch, 64, ·, ·)
     return seen
 

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from mgcore import prolong, restrict
+from mgcore.grids import pool
 
 SHAPES = {1: (2, 3, 10), 2: (2, 3, 8, 6), 3: (2, 3, 4, 6, 8)}
 MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
@@ -26,6 +27,16 @@ def test_restrict_is_average_pooling(ndim, rng):
     x = random(SHAPES[ndim], rng)
     pooled = getattr(F, f"avg_pool{ndim}d")(x, 2)
     assert torch.allclose(restrict(x, ndim), pooled, rtol=0, atol=1e-15)
+
+
+def test_pool_is_restrict_with_its_derivatives(rng):
+    x = random((2, 3, 8, 6), rng).requires_grad_()
+    assert torch.allclose(pool(x), F.avg_pool2d(x, 2), rtol=0, atol=1e-15)
+    assert torch.autograd.gradcheck(pool, x[0, 0].detach().requires_grad_())
+    (slope,) = torch.autograd.grad(pool(x).sum(), x)
+    assert torch.equal(slope, torch.full_like(x, 0.25))
+    many = torch.func.vmap(pool)(x.detach())
+    assert torch.equal(many, pool(x.detach()))
 
 
 @pytest.mark.parametrize("ndim", [1, 2, 3])
