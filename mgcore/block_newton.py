@@ -1,31 +1,32 @@
 """What the thesis's software ran under the name CG-Steihaug: a damped block Gauss–Newton method.
 
-The package's ``newton`` with ``steihaugPCG`` has no trust region by default: each block of
-variables gets a Gauss–Newton direction by a few conjugate gradient steps, the joint step is
-capped, and a line search by Armijo's rule decides how far to go.  Nobody can know whether the
-thesis's tables show this or the textbook's method (:mod:`mgcore.steihaug`), so both are here.
+The package's ``newton`` with ``steihaugPCG`` has no trust region by default: conjugate gradients
+solve, roughly, with a Gauss–Newton matrix that has one block for the network and one for the
+classifier and nothing between them; the step is capped, and a line search by Armijo's rule decides
+how far to go.  Nobody can know whether the thesis's tables show this or the textbook's method
+(:mod:`mgcore.steihaug`), so both are here.
 
-In its main lines: in the package one run of conjugate gradients spans both blocks, its line search
-begins at the length it ended with before, and the stencils' block comes from its own, smaller
-minibatch.  Those three are not repeated.
+Followed are the defaults of XtractOpen/Meganet.m (``newton.m``, ``steihaugPCG.m``, ``Armijo.m``).
+One thing is not: for a classifier trained alone the package preconditions by its smoothness
+penalty, in a way that changed between its versions.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from mgcore.truncated_cg import Product, steihaug
+from mgcore.truncated_cg import Product
 
-TOLERANCE = 0.1  # of conjugate gradients, relative to the gradient's norm
+TOLERANCE = 0.1  # of conjugate gradients: residual over gradient, both in the 2-norm
 ITERATIONS = 10  # of conjugate gradients, at most
 TRIES = 10  # of the line search, each half as far as the one before, at most
 LARGEST = 1.0  # entry of a step, in absolute value
-ARMIJO = 1e-4  # share of the promised decrease that a step must bring
+ARMIJO = 1e-3  # share of the whole step's promised decrease that any part of it must bring
+LONGER = 1.5  # by what the next search begins further out where the first try did
 
 
 class Block(NamedTuple):
@@ -44,22 +45,29 @@ class Damped(NamedTuple):
         One for each block, already scaled; zeros where the line search failed.
     value : float
         The function after the step.
-    products : list of int
-        Hessian products taken in each block.
+    products : int
+        Hessian products taken, in each block.
     values : int
         Function values taken by the line search.
+    share : float
+        Of the capped step, where the next line search is to begin.
     accepted : bool
+        False ends the method: the package then gives up.
     """
 
     steps: list[Tensor]
     value: float
-    products: list[int]
+    products: int
     values: int
+    share: float
     accepted: bool
 
 
 def block_newton_step(
-    blocks: Sequence[Block], here: float, value: Callable[[list[Tensor]], float]
+    blocks: Sequence[Block],
+    here: float,
+    value: Callable[[list[Tensor]], float],
+    share: float = 1.0,
 ) -> Damped:
     """Take one damped step.
 
@@ -71,31 +79,55 @@ def block_newton_step(
         The function before the step.
     value : callable
         Steps, one for each block, ↦ the function after them.
+    share : float
+        Where the line search begins: what the step before returned as its `share`.
 
     Returns
     -------
     Damped
     """
-    steps, products = [], []
-    for block in blocks:
-        size = float(block.gradient.norm())
-        inner = steihaug(
-            block.hvp, block.gradient, math.inf, tolerance=TOLERANCE * size,
-            max_iterations=ITERATIONS,
-        )  # fmt: skip
-        # Without any curvature there is no Newton step: the package then goes down the gradient.
-        lost = size > 0 and not inner.p.any()
-        steps.append(-block.gradient / size if lost else inner.p)
-        products.append(inner.iterations)
-    largest = max(float(step.abs().max()) for step in steps)
+    sizes = [len(block.gradient) for block in blocks]
+    gradient = torch.cat([block.gradient for block in blocks])
+
+    def product(d: Tensor) -> Tensor:
+        parts = zip(blocks, d.split(sizes), strict=True)
+        return torch.cat([block.hvp(part) for block, part in parts])
+
+    step, products = _conjugate_gradients(product, -gradient)
+    if not step.any() and gradient.any():
+        step = -gradient / gradient.norm()  # without any curvature: down the gradient
+    largest = float(step.abs().max())
     if largest > LARGEST:
-        steps = [step * (LARGEST / largest) for step in steps]
-    slope = sum(float(b.gradient @ s) for b, s in zip(blocks, steps, strict=True))
-    share = 1.0
+        step = step * (LARGEST / largest)
+    # The package compares with the slope over the whole step, however short the part tried is.
+    promised = ARMIJO * float(gradient @ step)
     for tried in range(1, TRIES + 1):
-        scaled = [share * step for step in steps]
+        scaled = list((share * step).split(sizes))
         there = value(scaled)
-        if there < here + ARMIJO * share * slope:
-            return Damped(scaled, there, products, tried, True)
+        if there < here + promised:
+            onward = min(LONGER * share, 1.0) if tried == 1 else share
+            return Damped(scaled, there, products, tried, onward, True)
         share /= 2
-    return Damped([torch.zeros_like(step) for step in steps], here, products, TRIES, False)
+    still = list(torch.zeros_like(step).split(sizes))
+    return Damped(still, here, products, TRIES, share, False)
+
+
+def _conjugate_gradients(product: Product, b: Tensor) -> tuple[Tensor, int]:
+    """Solve B x = b roughly, from zero; return the x of least residual and the products taken."""
+    x = best = torch.zeros_like(b)
+    r, d = b.clone(), b.clone()
+    rr = begun = least = float(r @ r)
+    for iteration in range(ITERATIONS):
+        if rr <= TOLERANCE**2 * begun:
+            return best, iteration
+        curved = product(d)
+        curvature = float(d @ curved)
+        if not curvature > 0:  # an infinite radius has no boundary to go to
+            return best, iteration + 1
+        alpha = rr / curvature
+        x, r = x + alpha * d, r - alpha * curved
+        rr, before = float(r @ r), rr
+        if rr < least:
+            best, least = x, rr
+        d = r + (rr / before) * d
+    return best, ITERATIONS

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from scipy.sparse.linalg import cg
 
 from mgcore.block_newton import (
     ARMIJO,
@@ -12,6 +13,7 @@ from mgcore.block_newton import (
     TOLERANCE,
     TRIES,
     Block,
+    _conjugate_gradients,
     block_newton_step,
 )
 
@@ -46,35 +48,65 @@ def test_on_a_quadratic_it_is_newtons_step_to_the_tolerance(seed):
     step = block_newton_step([block(b, x)], at_zero((b, x)), value_of((b, x)))
     residual = b @ (step.steps[0] - x)
     assert float(residual.norm()) <= TOLERANCE * float((b @ x).norm())
-    assert step.accepted and step.values == 1
+    assert step.accepted and step.values == 1 and step.share == 1.0
     assert step.value == value_of((b, x))(step.steps) < at_zero((b, x))
-    assert 1 <= step.products[0] <= 6
+    assert 1 <= step.products <= 6
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_conjugate_gradients_are_scipys(seed):
+    """On a definite matrix, until the tolerance: the same iterate after as many products."""
+    b, x = bowl(seed, n=30)
+    calls = []
+    found, products = _conjugate_gradients(lambda d: (calls.append(1), b @ d)[1], b @ x)
+    theirs, _ = cg(b.numpy(), (b @ x).numpy(), rtol=TOLERANCE, maxiter=ITERATIONS)
+    assert products == len(calls) <= ITERATIONS
+    torch.testing.assert_close(found, torch.from_numpy(theirs), rtol=1e-9, atol=1e-12)
+
+
+def test_of_all_iterates_that_of_the_least_residual_counts():
+    """Residuals of conjugate gradients may rise on the way."""
+    b = torch.diag(torch.logspace(0, 3, 40, dtype=torch.float64))
+    right = torch.randn(40, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    found, products = _conjugate_gradients(lambda d: b @ d, right)
+    assert products == ITERATIONS
+    residuals = []
+    for k in range(ITERATIONS + 1):
+        x, _ = cg(b.numpy(), right.numpy(), rtol=0, maxiter=k)
+        residuals.append(float((right - b @ torch.from_numpy(x)).norm()))
+    assert residuals.index(min(residuals)) == 9
+    assert float((right - b @ found).norm()) == pytest.approx(min(residuals), rel=1e-9)
 
 
 def test_one_curvature_is_one_product_and_exact():
     b, x = 3.0 * torch.eye(4, dtype=torch.float64), torch.tensor([0.5, -1.0, 0.0, 0.25]).double()
     step = block_newton_step([block(b, x)], at_zero((b, x)), value_of((b, x)))
     torch.testing.assert_close(step.steps[0], x)
-    assert step.products == [1] and step.value == pytest.approx(5.0)
+    assert step.products == 1 and step.value == pytest.approx(5.0)
 
 
 def test_products_are_capped():
     b, x = bowl(1, n=40, spread=1e3)
     x = torch.linalg.solve(b, 0.01 * torch.ones(40, dtype=torch.float64))  # needs all eigenvectors
     step = block_newton_step([block(b, x)], at_zero((b, x)), value_of((b, x)))
-    assert step.products == [ITERATIONS] == [10]
+    assert step.products == ITERATIONS == 10
     assert float((b @ (step.steps[0] - x)).norm()) > TOLERANCE * float((b @ x).norm())
 
 
-def test_blocks_do_not_see_each_other():
+def test_one_run_of_conjugate_gradients_spans_the_blocks():
+    """As on the one block that holds both, with nothing between them."""
     first, second = bowl(2), bowl(3, n=9, spread=4.0)
     both = block_newton_step(
         [block(*first), block(*second)], at_zero(first, second), value_of(first, second)
     )
-    for place, one in enumerate((first, second)):
-        alone = block_newton_step([block(*one)], at_zero(one), value_of(one))
-        assert torch.equal(both.steps[place], alone.steps[0])
-        assert both.products[place] == alone.products[0]
+    whole = torch.block_diag(first[0], second[0]), torch.cat([first[1], second[1]])
+    one = block_newton_step([block(*whole)], at_zero(whole), value_of(whole))
+    torch.testing.assert_close(torch.cat(both.steps), one.steps[0], rtol=1e-10, atol=1e-13)
+    assert [len(s) for s in both.steps] == [6, 9] and both.products == one.products
+    pairs = zip((first, second), both.steps, strict=True)
+    residual = torch.cat([b @ (s - x) for (b, x), s in pairs])
+    start = torch.cat([b @ x for b, x in (first, second)])
+    assert float(residual.norm()) <= TOLERANCE * float(start.norm())
 
 
 def test_the_joint_step_is_capped_and_keeps_its_direction():
@@ -96,23 +128,26 @@ def test_a_step_within_the_cap_is_not_stretched():
     torch.testing.assert_close(step.steps[0], x)
 
 
+@pytest.mark.parametrize("begin", [1.0, 0.25])
 @pytest.mark.parametrize("halvings", [0, 1, 4, TRIES - 1])
-def test_the_line_search_halves_until_armijos_rule_holds(halvings):
-    """A value that stays a hair above the line until the share is small enough."""
+def test_the_line_search_halves_until_armijos_rule_holds(halvings, begin):
+    """A value that stays a hair above what is asked until the share is small enough."""
     b, x = torch.eye(3, dtype=torch.float64), torch.tensor([0.5, -0.25, 0.125]).double()
     here, slope, shares = 2.0, -float(x @ x), []
 
     def value(steps):
         share = float(steps[0][0] / x[0])
         shares.append(share)
-        line = here + ARMIJO * share * slope
-        return line + (1e-12 if len(shares) <= halvings else -1e-12)
+        asked = here + ARMIJO * slope  # the slope over the whole step, as in the package
+        return asked + (1e-12 if len(shares) <= halvings else -1e-12)
 
-    step = block_newton_step([block(b, x)], here, value)
-    assert shares == [2.0**-k for k in range(halvings + 1)]
+    step = block_newton_step([block(b, x)], here, value, begin)
+    assert shares == [begin * 2.0**-k for k in range(halvings + 1)]
     assert step.accepted and step.values == halvings + 1
-    torch.testing.assert_close(step.steps[0], 2.0**-halvings * x)
-    assert step.value == pytest.approx(here + ARMIJO * 2.0**-halvings * slope)
+    torch.testing.assert_close(step.steps[0], begin * 2.0**-halvings * x)
+    assert step.value == pytest.approx(here + ARMIJO * slope)
+    longer = min(1.5 * begin, 1.0)
+    assert step.share == (longer if halvings == 0 else begin * 2.0**-halvings)
 
 
 @pytest.mark.parametrize("nothing", [math.nan, math.inf, 2.0])
@@ -120,9 +155,9 @@ def test_a_failed_search_changes_nothing(nothing):
     first, second = bowl(4), bowl(5)
     step = block_newton_step([block(*first), block(*second)], 2.0, lambda steps: nothing)
     assert not step.accepted and step.values == TRIES == 10 and step.value == 2.0
+    assert step.products > 0  # which were taken all the same
     assert [s.shape for s in step.steps] == [(6,), (6,)]
     assert not any(bool(s.any()) for s in step.steps)
-    assert all(count > 0 for count in step.products)  # which were taken all the same
 
 
 def test_a_block_at_its_minimum_stays_and_the_other_moves():
@@ -130,16 +165,27 @@ def test_a_block_at_its_minimum_stays_and_the_other_moves():
     still = (b, torch.zeros(6, dtype=torch.float64))
     step = block_newton_step([block(*still), block(b, x)], at_zero(still, (b, x)),
                              value_of(still, (b, x)))  # fmt: skip
-    assert not step.steps[0].any() and step.products[0] == 0 and step.steps[1].any()
+    assert not step.steps[0].any() and step.steps[1].any()
 
 
-def test_a_block_without_curvature_goes_down_the_gradient():
+def test_without_curvature_it_goes_down_the_gradient():
     """As the package does where conjugate gradients return nothing: by −g/‖g‖."""
-    b, x = bowl(7)
     g = torch.tensor([3.0, -4.0]).double()
-    flat = Block(g, lambda d: 0.0 * d)
-    step = block_newton_step(
-        [flat, block(b, x)], at_zero((b, x)), lambda s: value_of((b, x))(s[1:]) + float(g @ s[0])
-    )
-    assert step.accepted
+    step = block_newton_step([Block(g, lambda d: 0.0 * d)], 5.0, lambda s: 5 + float(g @ s[0]))
+    assert step.accepted and step.products == 1
     torch.testing.assert_close(step.steps[0], -g / 5)
+
+
+def test_where_no_iterate_is_better_than_none_it_goes_down_the_gradient():
+    b = torch.logspace(0, 4, 40, dtype=torch.float64)
+    g = -torch.randn(40, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    step = block_newton_step([Block(g, lambda d: b * d)], 0.0, lambda s: float(g @ s[0]))
+    assert step.products == ITERATIONS
+    torch.testing.assert_close(step.steps[0], -g / g.norm())
+
+
+def test_at_a_minimum_it_stays():
+    b, _ = bowl(8)
+    nothing = torch.zeros(6, dtype=torch.float64)
+    step = block_newton_step([block(b, nothing)], 5.0, value_of((b, nothing)))
+    assert not step.steps[0].any() and step.products == 0 and not step.accepted

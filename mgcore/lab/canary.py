@@ -40,14 +40,24 @@ _VARIANTS: dict[str, dict[str, object]] = {
     },
 }  # fmt: skip
 
-# For records of Newton's methods, besides.
-_NEWTON: dict[str, dict[str, object]] = {
-    "classifier": {"retraining": "classifier", "pooling": True},
-    "steihaug": {"retraining": "joint", "trust_radius": 0.5},
-    "gauss-newton": {"retraining": "joint", "hessian": "gauss-newton", "newton_epoch": "pass"},
-    "package": {"retraining": "joint", "newton": "meganet", "classifier_bias": False},
-}
 _SHORT = {"classifier_epochs": 2, "fine_epochs": 1, "coarse_epochs": 1, "cg_iterations": 3}
+
+# For records of Newton's methods, besides: the paths of the one that the record used.
+_NEWTON: dict[str, dict[str, dict[str, object]]] = {
+    "": {},
+    "steihaug": {
+        "classifier": {"retraining": "classifier", "pooling": True},
+        "steihaug": {"retraining": "joint", "trust_radius": 0.5},
+        "gauss-newton": {"retraining": "joint", "hessian": "gauss-newton", "newton_epoch": "pass"},
+    },
+    "meganet": {
+        "package": {"retraining": "joint", "newton": "meganet", "classifier_bias": False},
+        "package-classifier": {"retraining": "classifier", "newton": "meganet", "pooling": True},
+    },
+}
+_PATHS = _VARIANTS | {
+    path: _SHORT | changes for some in _NEWTON.values() for path, changes in some.items()
+}
 
 Values = dict[str, float]
 
@@ -62,22 +72,22 @@ def _patterns(count: int, size: int) -> Digits:
     return Digits("patterns", images, k.flatten().long() % 10, "")
 
 
-def canary(dataset: str, newton: bool = False) -> Values:
+def canary(dataset: str, newton: str = "") -> Values:
     """Run the canary and return its values.
 
     Parameters
     ----------
     dataset : {"mnist", "strokes"}
         Of the record: values that depend on the stroke digits are left out for MNIST.
-    newton : bool
-        Whether to pass through Newton's methods too: for records that used them.
+    newton : {"", "steihaug", "meganet"}
+        The Newton method to pass through too: of the records that used one.
 
     Returns
     -------
     dict of float
         Losses, objectives and weight norms by the name of the path that they passed through.
     """
-    names = [*_VARIANTS, *(_NEWTON if newton else ())]
+    names = [*_VARIANTS, *_NEWTON[newton]]
     names += ["strokes"] if dataset == "strokes" else []
     return {name: value for path in names for name, value in passage(path).items()}
 
@@ -88,8 +98,7 @@ def passage(path: str) -> Values:
     if path == "strokes":
         images = load_digits("strokes", 20, 16).images.double()
         return {"strokes/mean": float(images.mean()), "strokes/norm": float(images.norm())}
-    changes = _SHORT | _NEWTON[path] if path in _NEWTON else _VARIANTS[path]
-    protocol = Protocol(**(_SMALL | changes))
+    protocol = Protocol(**(_SMALL | _PATHS[path]))
     kept: dict = {}
     with one_thread():
         result = run_trial(protocol, 1, digits=_patterns(60, protocol.resolution), keep=kept)
@@ -119,7 +128,7 @@ def deviation(then: Values, now: Values) -> tuple[float, str]:
     return worst, where
 
 
-def still_holds(then: Values | None, dataset: str, newton: bool = False) -> bool:
+def still_holds(then: Values | None, dataset: str, newton: str = "") -> bool:
     """Return whether the code behaves as it did when the canary's values were stored."""
     return then is not None and deviation(then, canary(dataset, newton))[0] <= TOLERANCE
 

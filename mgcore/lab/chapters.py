@@ -134,7 +134,7 @@ def run_live(study: str, trials: int = 2, *, progress: bool = True) -> Study:
 def freshness(study: Study) -> str:
     """Run the canary and say whether the results shown are those of today's code."""
     stored = study.record.canary
-    of = study.protocol.dataset, study.protocol.uses_newton
+    of = study.protocol.dataset, study.protocol.newton_method
     if still_holds(stored, *of):
         return "Current: the code still computes what it did when these results were recorded."
     if stored is None:

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mgcore.block_newton import Block, block_newton_step
+from mgcore.block_newton import Block, Damped, block_newton_step
 from mgcore.classifier import BIAS, ClassifierProblem, features
 from mgcore.curvature import flatten, local_model, objective_value, unflatten
 from mgcore.lab.phases import Images, Method, Progress
@@ -29,6 +29,7 @@ from mgcore.objective import Objective
 from mgcore.steihaug import trust_region_step
 
 VALUE = 1 / 3  # of a gradient
+MEMORY_BATCH = 10  # images that the package holds at a time, its default
 CHUNK = 50  # images whose gradient is taken at a time where all of them count
 
 
@@ -39,6 +40,8 @@ def classifier_method(protocol: Protocol) -> Method:
     def epoch(
         protocol: Protocol, objective: Objective, images: Images, now: Progress, order: Tensor
     ) -> dict[str, Any]:
+        if now.state.get("ended"):
+            return _spend(now, 0.0, 0) | _told(False, False, False)
         if not problems:
             seen = features(objective, now.weights, images.training)
             problems.append(
@@ -59,10 +62,12 @@ def classifier_method(protocol: Protocol) -> Method:
             told = _told(taken.accepted, taken.step.hits_boundary, taken.step.negative_curvature)
         else:
             block = Block(here.gradient, here.hvp)
-            damped = block_newton_step([block], here.value, lambda s: problem.value(x + s[0]))
+            damped = block_newton_step(
+                [block], here.value, lambda s: problem.value(x + s[0]), now.state.get("share", 1.0)
+            )
             x = x + damped.steps[0]
-            products, values = damped.products[0], damped.values
-            told = _told(damped.accepted, False, False)
+            products, values = damped.products, damped.values
+            told = _damped(now, damped)
         now.weights |= {name: w.clone() for name, w in problem.unpack(x).items()}
         work += _cached_work(protocol, len(images.training), 1 + products, values)
         return _spend(now, work, products) | told
@@ -113,8 +118,11 @@ def _package_epoch(
 ) -> dict[str, Any]:
     """Take one damped block Gauss–Newton step on all images.
 
-    As in the package, the stencils' block of the Hessian comes from the last minibatch alone.
+    As in the package, the stencils' block of the Hessian comes from one batch alone, of as many
+    images as it holds in memory at a time.
     """
+    if now.state.get("ended"):
+        return _spend(now, 0.0, 0) | _told(False, False, False)
     count = len(images.training)
     gradient, loss = _whole_gradient(objective, now.weights, images)
     seen = features(objective, now.weights, images.training)
@@ -122,11 +130,10 @@ def _package_epoch(
     x = problem.pack(now.weights)
     at_classifier = problem.local(x)
 
-    last = order[: count // protocol.batch * protocol.batch][-protocol.batch :]
+    few = order[:MEMORY_BATCH]
     there = local_model(
-        objective, now.weights, images.training[last], images.training_labels[last],
-        "gauss-newton",
-    )  # fmt: skip
+        objective, now.weights, images.training[few], images.training_labels[few], "gauss-newton"
+    )
     stencils = {name: now.weights[name] for name in STENCILS}
 
     def stencil_product(d: Tensor) -> Tensor:
@@ -150,12 +157,12 @@ def _package_epoch(
         Block(flatten({name: gradient[name] for name in STENCILS}), stencil_product),
         Block(at_classifier.gradient, at_classifier.hvp),
     ]
-    damped = block_newton_step(blocks, loss, value)
+    damped = block_newton_step(blocks, loss, value, now.state.get("share", 1.0))
     now.weights |= {name: w.clone() for name, w in moved(damped.steps).items()}
     work = count * (1 + VALUE * (1 + damped.values))
-    work += protocol.batch * (1 + protocol.product_cost * damped.products[0])
-    work += _cached_work(protocol, count, 1 + damped.products[1], 0)
-    return _spend(now, work, sum(damped.products)) | _told(damped.accepted, False, False)
+    work += len(few) * (1 + protocol.product_cost * damped.products)
+    work += _cached_work(protocol, count, 1 + damped.products, 0)
+    return _spend(now, work, damped.products) | _damped(now, damped)
 
 
 def _pieces(images: Images) -> list[tuple[Tensor, Tensor]]:
@@ -191,6 +198,14 @@ def _spend(now: Progress, work: float, products: int) -> dict[str, Any]:
     if "radius" in now.state:
         told["radius"] = now.state["radius"]
     return told
+
+
+def _damped(now: Progress, damped: Damped) -> dict[str, int]:
+    """Note where the next line search begins, and whether the method has given up."""
+    now.state["share"] = damped.share
+    if not damped.accepted:
+        now.state["ended"] = 1.0
+    return _told(damped.accepted, False, False)
 
 
 def _told(accepted: int | bool, boundary: int | bool, negative: int | bool) -> dict[str, int]:

@@ -194,9 +194,9 @@ class Protocol:
         )
 
     @property
-    def uses_newton(self) -> bool:
-        """Whether retraining has a stage of a Newton method."""
-        return self.retraining != "sgd"
+    def newton_method(self) -> str:
+        """The Newton method that a stage of retraining uses, one of NEWTONS, or "" for none."""
+        return "" if self.retraining == "sgd" else self.newton
 
     @property
     def coarse_side(self) -> int:

@@ -123,7 +123,7 @@ def _same_code(record: Record) -> dict[str, str]:
     Coarse networks are trained alike for all studies, and are known by what that alone computes.
     """
     dataset = record.protocol.dataset
-    now = canary(dataset, record.protocol.uses_newton)
+    now = canary(dataset, record.protocol.newton_method)
     then = record.canary  # read last: another process may have begun the record meanwhile
     if then is None:
         if record.numbers():

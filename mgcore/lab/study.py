@@ -117,7 +117,7 @@ def run_trial(
                 prolongation=protocol.prolongation, scale=protocol.classifier_factor,
             )  # fmt: skip
         begin, second = starts[arm], sgd
-        if protocol.uses_newton:  # the classifier first, with the network held fixed
+        if protocol.newton_method:  # the classifier first, with the network held fixed
             first = f"{arm}_classifier"
             phase(
                 first, "fine", begin, images, classifier_method(protocol),
@@ -185,7 +185,7 @@ def image_steps(protocol: Protocol, arms: tuple[str, ...] = ARMS) -> int:
     """Return the image-steps of one trial, the unit of :func:`run_trial`'s `tick`."""
     coarse = protocol.n_coarse * protocol.coarse_epochs if set(arms) != {"new"} else 0
     epochs = protocol.fine_epochs
-    if protocol.uses_newton:
+    if protocol.newton_method:
         epochs += protocol.classifier_epochs
     return coarse + len(arms) * protocol.n_fine * epochs
 

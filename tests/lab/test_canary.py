@@ -10,7 +10,7 @@ import torch
 from mgcore.lab import Record
 from mgcore.lab.canary import (
     _NEWTON,
-    _SHORT,
+    _PATHS,
     _SMALL,
     _VARIANTS,
     TOLERANCE,
@@ -20,7 +20,7 @@ from mgcore.lab.canary import (
     passage,
     still_holds,
 )
-from mgcore.lab.protocol import ARMS, Protocol
+from mgcore.lab.protocol import ARMS, NEWTONS, Protocol
 
 ROOT = Path(__file__).parents[2]
 COMMITTED = sorted(file.parent for file in (ROOT / "book" / "records").glob("*/canary.json"))
@@ -59,25 +59,26 @@ def test_every_arm_of_every_variant_has_values():
 @pytest.mark.parametrize("folder", COMMITTED, ids=lambda folder: folder.name)
 def test_committed_records_were_made_by_code_that_computes_the_same(folder):
     record = Record(folder)
-    now = canary(record.protocol.dataset, record.protocol.uses_newton)
+    now = canary(record.protocol.dataset, record.protocol.newton_method)
     worst, where = deviation(record.canary, now)
     assert worst <= TOLERANCE, f"{folder.name} is stale: {where} differs by {worst:.1e}"
 
 
-def test_newtons_methods_add_their_own_values_and_leave_the_others():
-    plain, more = canary("strokes"), canary("strokes", newton=True)
+@pytest.mark.parametrize("newton", NEWTONS)
+def test_newtons_methods_add_their_own_values_and_leave_the_others(newton):
+    plain, more = canary("strokes"), canary("strokes", newton)
     assert {name: more[name] for name in plain} == plain
     names = {tuple(name.split("/")[:2]) for name in set(more) - set(plain)}
     runs = {"coarse", *ARMS, *(f"{arm}_classifier" for arm in ARMS)}
-    assert names == {(path, run) for path in _NEWTON for run in runs}
+    assert names == {(path, run) for path in _NEWTON[newton] for run in runs}
     assert all(math.isfinite(value) for value in more.values())
     assert digest(more) != digest(plain)
     without = {n: v for n, v in more.items() if not n.startswith("strokes/")}
-    assert without == canary("mnist", newton=True)
+    assert without == canary("mnist", newton)
 
 
 def test_each_path_is_run_once_in_a_process_whoever_asks(forget):
-    canary("strokes"), canary("mnist"), canary("mnist", False), still_holds({}, "strokes")
+    canary("strokes"), canary("mnist"), canary("mnist", ""), still_holds({}, "strokes")
     assert passage.cache_info().misses == len(_VARIANTS) + 1  # and the stroke digits
     values = canary("mnist")
     values.clear()  # of the caller's own
@@ -86,7 +87,9 @@ def test_each_path_is_run_once_in_a_process_whoever_asks(forget):
 
 def test_the_paths_take_every_value_of_every_choice():
     protocols = [Protocol(**(_SMALL | changes)) for changes in _VARIANTS.values()]
-    with_newton = [Protocol(**(_SMALL | _SHORT | changes)) for changes in _NEWTON.values()]
+    with_newton = [
+        Protocol(**(_SMALL | _PATHS[path])) for paths in _NEWTON.values() for path in paths
+    ]
     for name, item in Protocol.__dataclass_fields__.items():
         accepted = set(item.metadata["accepted"])
         if item.type == "bool":
@@ -101,9 +104,9 @@ def test_the_paths_take_every_value_of_every_choice():
 # Where Newton's methods pass, and the paths that are to notice a change there.
 NEWTON_FAULTS = [
     ("mgcore.steihaug", "steihaug", ("classifier", "steihaug", "gauss-newton")),
-    ("mgcore.block_newton", "steihaug", ("package",)),
+    ("mgcore.block_newton", "_conjugate_gradients", ("package", "package-classifier")),
     ("mgcore.curvature", "softmax_hessian", ("gauss-newton", "package")),
-    ("mgcore.classifier", "softmax_hessian", ("classifier", "package")),
+    ("mgcore.classifier", "softmax_hessian", ("classifier", "package", "package-classifier")),
     ("mgcore.lab.newton", "features", ("package",)),
     ("mgcore.classifier", "smoothness_gradient", ("classifier",)),
 ]
@@ -120,6 +123,8 @@ def test_a_change_of_a_millionth_in_newtons_methods_makes_it_stale(
         result = real(*arguments, **options)
         if name == "steihaug":
             return result._replace(p=result.p * (1 + 1e-6))
+        if name == "_conjugate_gradients":
+            return result[0] * (1 + 1e-6), result[1]
         return result * (1 + 1e-6)
 
     then = {path: passage(path) for path in paths}
@@ -132,10 +137,9 @@ def test_a_change_of_a_millionth_in_newtons_methods_makes_it_stale(
 def test_a_fault_in_newtons_methods_does_not_touch_the_records_of_sgd(monkeypatch):
     from mgcore import steihaug
 
-    more = canary("mnist", newton=True)
-    assert still_holds(more, "mnist", newton=True)
-    assert not still_holds(more, "mnist")  # nor is one taken for the other
-    assert not still_holds(canary("mnist"), "mnist", newton=True)
+    more = {newton: canary("mnist", newton) for newton in ("", *NEWTONS)}
+    for newton, values in more.items():  # none is taken for another
+        assert [still_holds(values, "mnist", n) for n in more] == [n == newton for n in more]
     real, plain = steihaug.steihaug, passage("plain")
     monkeypatch.setattr(
         steihaug, "steihaug", lambda *a, **k: (s := real(*a, **k))._replace(p=0.5 * s.p)

@@ -84,16 +84,17 @@ def test_a_classifier_epoch_of_the_package_is_one_damped_step_on_all_images(tiny
     problem = ClassifierProblem(
         objective, features(objective, weights, data.training), data.training_labels, bias
     )
-    x, work = problem.pack(weights), protocol.n_fine / 3
+    x, work, share = problem.pack(weights), protocol.n_fine / 3, 1.0
     for row in now.history[1:]:
         here = problem.local(x)
         step = block_newton_step(
-            [Block(here.gradient, here.hvp)], here.value, lambda s, x=x: problem.value(x + s[0])
-        )
-        x = x + step.steps[0]
-        work += cached(protocol, 1 + step.products[0], step.values)
+            [Block(here.gradient, here.hvp)], here.value,
+            lambda s, x=x: problem.value(x + s[0]), share,
+        )  # fmt: skip
+        x, share = x + step.steps[0], step.share
+        work += cached(protocol, 1 + step.products, step.values)
         assert row["work"] == pytest.approx(work, abs=0.05)
-        assert row["products"] == step.products[0] and row["accepted"] == step.accepted == 1
+        assert row["products"] == step.products and row["accepted"] == step.accepted == 1
         assert "radius" not in row and row["boundary"] == row["negative"] == 0
     assert equal(now.weights, weights | problem.unpack(x))
 
@@ -198,17 +199,18 @@ def test_after_a_step_that_costs_more_than_an_epoch_the_next_does_nothing(tiny):
 
 @pytest.mark.parametrize("bias", [False, True])
 def test_a_joint_epoch_of_the_package_is_one_damped_step_on_all_images(tiny, bias, monkeypatch):
-    """Gradient and value of all images; the stencils' curvature of the last minibatch alone."""
+    """Gradient and value of all images; the stencils' curvature of a few images alone."""
     monkeypatch.setattr(block_newton, "ITERATIONS", 3)  # more of them amplify rounding
+    monkeypatch.setattr(newton, "MEMORY_BATCH", 7)
     protocol = tiny(n_fine=20, newton="meganet", classifier_bias=bias)
     now, data = run(protocol, epochs=2), images(protocol)
-    objective, weights, work = protocol.objective("fine"), start(protocol), 0.0
+    objective, weights, work, share = protocol.objective("fine"), start(protocol), 0.0, 1.0
     everything = data.training, data.training_labels
     count = sum(weights[name].numel() for name in STENCILS)
     for epoch, row in enumerate(now.history[1:], 1):
         whole = local_model(objective, weights, *everything, "gauss-newton")
-        last = order_of(protocol, epoch)[8:16]
-        part = local_model(objective, weights, *(x[last] for x in everything), "gauss-newton")
+        few = order_of(protocol, epoch)[:7]
+        part = local_model(objective, weights, *(x[few] for x in everything), "gauss-newton")
         x = flatten(weights)
 
         def block(model, where, whole=whole, x=x):
@@ -225,12 +227,13 @@ def test_a_joint_epoch_of_the_package_is_one_damped_step_on_all_images(tiny, bia
         assert list(weights)[:3] == [*STENCILS, CLASSIFIER]
         blocks = [block(part, slice(count)), block(whole, slice(count, None))]
         step = block_newton_step(
-            blocks, whole.value, lambda s: objective_value(objective, moved(s), *everything)
+            blocks, whole.value, lambda s: objective_value(objective, moved(s), *everything), share
         )
+        share = step.share
         weights = {name: w.clone() for name, w in moved(step.steps).items()}
-        assert row["accepted"] == step.accepted == 1 and row["products"] == sum(step.products)
-        work += 20 * (1 + (1 + step.values) / 3) + 8 * (1 + 2 * step.products[0])
-        work += cached(protocol, 1 + step.products[1], 0)
+        assert row["accepted"] == step.accepted == 1 and row["products"] == step.products
+        work += 20 * (1 + (1 + step.values) / 3) + 7 * (1 + 2 * step.products)
+        work += cached(protocol, 1 + step.products, 0)
         assert row["work"] == pytest.approx(work, abs=0.05)
     for name, w in weights.items():
         torch.testing.assert_close(now.weights[name], w, rtol=1e-9, atol=1e-12)
@@ -238,6 +241,7 @@ def test_a_joint_epoch_of_the_package_is_one_damped_step_on_all_images(tiny, bia
 
 
 def test_images_are_taken_in_pieces_that_do_not_matter(tiny, monkeypatch):
+    monkeypatch.setattr(block_newton, "ITERATIONS", 3)  # more of them amplify rounding
     protocol = tiny(n_fine=20, newton="meganet")
     whole = run(protocol, epochs=1)
     monkeypatch.setattr(newton, "CHUNK", 7)
@@ -247,15 +251,22 @@ def test_images_are_taken_in_pieces_that_do_not_matter(tiny, monkeypatch):
     assert pieces.history[1]["work"] == whole.history[1]["work"]
 
 
-def test_a_failed_line_search_leaves_everything_as_it_was(tiny, monkeypatch):
+@pytest.mark.parametrize("stage", METHODS)
+def test_a_failed_line_search_leaves_everything_as_it_was_and_ends_the_method(
+    tiny, monkeypatch, stage
+):
     protocol = tiny(newton="meganet")
     monkeypatch.setattr(newton, "objective_value", lambda *a: 1.0)
-    now, begin = run(protocol, epochs=1), start(protocol)
+    monkeypatch.setattr(newton.ClassifierProblem, "value", lambda *a: float("inf"))
+    now, begin = run(protocol, stage, epochs=3), start(protocol)
     assert equal(now.weights, begin)
-    assert now.history[1]["accepted"] == 0 and now.history[1]["products"] > 0
+    first, *rest = now.history[1:]
+    assert first["accepted"] == 0 and first["products"] > 0
     values = 10  # all that the search may take
-    work = 16 * (1 + (1 + values) / 3)
-    assert now.history[1]["work"] > work
+    cost = {"joint": 16 * (1 + (1 + values) / 3), "classifier": cached(protocol, 1, values)}
+    assert first["work"] > cost[stage]
+    for row in rest:  # the package stops; nothing more is computed, or counted
+        assert row["products"] == row["accepted"] == 0 and row["work"] == first["work"]
 
 
 @KINDS

@@ -144,7 +144,7 @@ def test_trials_of_the_committed_records_carry_the_key_of_their_protocol(folder)
 
 def test_only_newtons_methods_are_said_to_use_one():
     for retraining, uses in (("sgd", False), ("classifier", True), ("joint", True)):
-        assert Protocol.printed(retraining=retraining).uses_newton is uses
+        assert bool(Protocol.printed(retraining=retraining).newton_method) is uses
 
 
 def test_key_does_not_depend_on_how_a_number_was_written_or_fields_were_ordered():

@@ -97,7 +97,7 @@ def test_an_optimizer_study_has_the_coarse_networks_and_the_canary_of_its_own(
     study(tiny(), 1, place)
     (coarse,) = place["cache"].glob("*.npz")
     when, resolutions, train = coarse.stat().st_mtime_ns, [], phases.train_epoch
-    canary("strokes", newton=True)  # whose epochs do not count
+    canary("strokes", "steihaug")  # whose epochs do not count
     monkeypatch.setattr(
         phases, "train_epoch",
         lambda o, *a, **k: (resolutions.append(o.resolution), train(o, *a, **k)),
@@ -107,7 +107,7 @@ def test_an_optimizer_study_has_the_coarse_networks_and_the_canary_of_its_own(
     assert resolutions == [8] * 9  # no coarse network was trained
     assert [f for f in place["cache"].glob("*.npz")] == [coarse]
     assert coarse.stat().st_mtime_ns == when
-    assert record.canary == canary("strokes", newton=True) != canary("strokes")
+    assert record.canary == canary("strokes", "steihaug") != canary("strokes")
     trial = record.trial(0)
     assert set(trial["metrics"]) == {"coarse", *ARMS, *(f"{arm}_classifier" for arm in ARMS)}
     assert cell(trial, "multigrid_classifier.last.gap") == pytest.approx(

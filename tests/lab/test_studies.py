@@ -51,7 +51,7 @@ def test_every_study_is_another():
     assert len({study_protocol(study).key() for study in STUDIES}) == len(STUDIES)
 
 
-@pytest.mark.parametrize("study", [s for s in STUDIES if study_protocol(s).uses_newton])
+@pytest.mark.parametrize("study", [s for s in STUDIES if study_protocol(s).newton_method])
 def test_an_optimizer_study_shares_the_coarse_networks_of_a_baseline(study):
     """And every start: nothing differs but how the fine networks are trained."""
     p = study_protocol(study)
