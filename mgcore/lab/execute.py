@@ -57,13 +57,17 @@ def one_thread() -> Iterator[None]:
 
 @lru_cache
 def settle_process() -> None:
-    """Make this process a worker: one thread, and memory that is freed is kept for the next step.
+    """Make this process a worker: one thread, no denormal numbers, freed memory kept.
+
+    A network that is sure of its training images sends back gradients below 10⁻³⁸, on which a
+    processor is many times slower than on others; as zeros they change no sum that counts.
 
     The C library returns blocks of this size to the system at once and takes them back, page by
     page, a step later.  Keeping them makes an unpooled step at 28×28 a third faster.  Only
     glibc is told; elsewhere nothing happens.
     """
     torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
         if hasattr(libc, "gnu_get_libc_version"):
