@@ -1,7 +1,6 @@
 """What the thesis states of stencils, relaxation and its networks, decided by computing.
 
-These are the statements of chapters 2, 4 and 5; those of chapter 3, on the transfer between grids,
-are in :mod:`mgcore.lab.checks`, which lists all of them by id.
+These are the statements of chapters 2, 4 and 5; :mod:`mgcore.lab.checks` lists all of them by id.
 """
 
 from __future__ import annotations
@@ -162,7 +161,7 @@ def four_times_cheaper() -> Finding:
     clocked = []
     for name, study in (("unpooled", "baseline"), ("pooled", "pooling")):
         try:
-            record = Record.open(records_folder() / f"{study}-original-paper")
+            record = Record(records_folder() / f"{study}-original-paper")
             clocked.append(f"{recorded_ratio(record):.1f} {name}")
         except RecordError:
             clocked.append(f"no record {name}")
