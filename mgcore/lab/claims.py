@@ -1,6 +1,6 @@
 """Claims of the thesis, decided by records with the criterion written beside each.
 
-A claim compares two cells, trial by trial, since the arms of a trial share their data and their
+A measured claim compares two cells, trial by trial, since the arms of a trial share their data and their
 coarse network, and trials of equal number in two studies share their images.
 """
 
@@ -21,6 +21,7 @@ from mgcore.lab.cells import ACCEPTED, cell, is_cell
 
 Trial = dict[str, Any]
 AGAINST = "against:"
+KINDS = ("numerical", "qualitative", "mathematical")
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,13 @@ class Claim:
         For a study the one that it is compared with, where a side asks for it.
     thesis : float or None
         The thesis's difference or quotient; None where it gives no number.
+    kind : str
+        ``"numerical"``, ``"qualitative"`` or ``"mathematical"``.
+    check : str
+        Of a claim that no cells decide: what does, by its id in :mod:`mgcore.lab.checks` or
+        :mod:`mgcore.lab.readings`.  Such a claim has no studies and no sides.
+    tier : str
+        Of the records that decide it.
     fingerprint : str
         Of all of the entry: a record keeps those it was begun under.
     """
@@ -51,6 +59,9 @@ class Claim:
     ratio: bool
     least: float
     against: Mapping[str, str]
+    kind: str = "numerical"
+    check: str = ""
+    tier: str = "paper"
     fingerprint: str = ""
 
 
@@ -97,10 +108,20 @@ def read_claims(file: Path) -> list[Claim]:
 def _claim(entry: dict[str, Any], file: Path) -> Claim:
     name, ratio = entry.get("id", "?"), "ratio" in entry
     try:
+        value, source = entry["thesis"].get("value"), entry["thesis"]["source"]
+        kind = entry.get("kind", "qualitative" if value is None else "numerical")
+        if kind not in KINDS:
+            options = ", ".join(repr(one) for one in KINDS)
+            raise ValueError(f"claim {name!r} has kind={kind!r}; accepted: {options}.")
+        if "check" in entry:
+            return Claim(
+                entry["id"], entry["section"], entry["text"], (), value, source, (), False, 0.0,
+                {}, kind, entry["check"], fingerprint=_fingerprint(entry),
+            )  # fmt: skip
         claim = Claim(
             id=entry["id"], section=entry["section"], text=entry["text"],
-            studies=tuple(entry["studies"]), source=entry["thesis"]["source"],
-            thesis=entry["thesis"].get("value"),
+            studies=tuple(entry["studies"]), source=source, thesis=value, kind=kind,
+            tier=entry.get("tier", "paper"),
             sides=tuple(entry["ratio" if ratio else "difference"]), ratio=ratio,
             least=float(entry["least"]), against=entry.get("against", {}),
             fingerprint=_fingerprint(entry),

@@ -36,6 +36,8 @@ STUDIES: dict[str, dict[str, Any]] = {
     "strong-original": _STRONG,
     "strong-prolonged": {**_STRONG, "fine_training": "prolonged"},
     "medium-original": _MEDIUM,
+    "no-smoothness": {"alpha_fine": 0.0, "alpha_coarse": 0.0},
+    "no-dct": {"dct_cutoff": 1e6},
     "printed-baseline": {"name": "printed"},
     "printed-pooling": {**_POOLED, "name": "printed"},
 }

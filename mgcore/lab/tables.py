@@ -25,6 +25,17 @@ def trials_of(count: int) -> str:
     return "one trial" if count == 1 else f"{count} trials"
 
 
+@dataclass(frozen=True)
+class Link:
+    """Text of a cell that leads to another page of the site; elsewhere it is the text alone."""
+
+    text: str
+    page: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
 @dataclass(frozen=True, repr=False)
 class Table:
     """A small table: HTML with real header cells in a page, aligned text anywhere else.
@@ -90,7 +101,10 @@ class Table:
 
     def _repr_html_(self) -> str:
         def cell(tag: str, content: Any, rest: str = "") -> str:
-            return f"<{tag}{rest}>{html.escape(str(content)).replace(chr(10), '<br>')}</{tag}>"
+            text = html.escape(str(content)).replace(chr(10), "<br>")
+            if isinstance(content, Link):
+                text = f'<a href="{html.escape(content.page)}">{text}</a>'
+            return f"<{tag}{rest}>{text}</{tag}>"
 
         head = "".join(cell("th", heading, ' scope="col"') for heading in self.columns)
         body = "\n".join(

@@ -13,6 +13,7 @@ from mgcore.lab.claims import AGAINST, criteria, decide, read_claims
 
 FILE = Path(__file__).resolve().parents[2] / "book" / "claims.yml"
 CLAIMS = read_claims(FILE)
+MEASURED = [claim for claim in CLAIMS if not claim.check]
 DRAWN = ("dataset", "seed", "resolution", "n_coarse", "n_fine", "n_validation", "normalisation")
 ENTRY = {
     "id": "x", "section": "4.2", "text": "Multigrid trains best.", "studies": ["one"],
@@ -213,13 +214,13 @@ def test_a_bad_claim_is_one_sentence(claim, tmp_path, changes, sentence):
 
 
 def test_the_books_claims_are_complete_and_distinct():
-    assert len({c.id for c in CLAIMS}) == len(CLAIMS) >= 20
+    assert len({c.id for c in CLAIMS}) == len(CLAIMS) >= 26
     assert len({c.fingerprint for c in CLAIMS}) == len(CLAIMS)
     assert criteria(FILE) == {c.id: c.fingerprint for c in CLAIMS}
     assert all(len(c.fingerprint) == 12 and c.text.endswith((".", ").")) for c in CLAIMS)
 
 
-@pytest.mark.parametrize("one", CLAIMS, ids=lambda one: one.id)
+@pytest.mark.parametrize("one", MEASURED, ids=lambda one: one.id)
 def test_the_books_claims_name_studies_of_the_book(one):
     assert set(one.studies) | set(one.against) | set(one.against.values()) <= set(STUDIES)
     assert set(one.against) <= set(one.studies) and len(set(one.studies)) == len(one.studies) > 0

@@ -16,6 +16,7 @@ MEANT = {
     "joint-unpooled": {"retraining": "joint"},
     "joint-package": {"retraining": "joint", "pooling": True} | PACKAGE,
     "joint-literal": {"retraining": "joint", "pooling": True, "newton_epoch": "pass"},
+    "no-smoothness": {"alpha_fine": 0.0, "alpha_coarse": 0.0}, "no-dct": {"dct_cutoff": 1e6},
     "printed-baseline": {}, "printed-pooling": {"pooling": True},
 }  # fmt: skip
 
@@ -81,7 +82,7 @@ def test_other_finalists_and_the_printed_have_coarse_networks_of_their_own():
          "'baseline-prolonged', 'pooling-original', 'pooling-prolonged', 'classifier-unpooled', "
          "'classifier-pooled', 'classifier-package', 'joint-pooled', 'joint-unpooled', "
          "'joint-package', 'joint-literal', 'strong-original', 'strong-prolonged', "
-         "'medium-original', 'printed-baseline', 'printed-pooling'."),
+         "'medium-original', 'no-smoothness', 'no-dct', 'printed-baseline', 'printed-pooling'."),
         ({"tier": "colossal"}, "tier='colossal'; accepted: 'smoke', 'class', 'paper'."),
         ({"dataset": "postcards"}, "dataset='postcards'; accepted: 'mnist', 'strokes'."),
         ({"seed": -1}, "seed=-1; accepted: a number, at least 0."),

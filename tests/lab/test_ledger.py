@@ -1,0 +1,147 @@
+"""The ledger: each claim of the book once, with the verdict that records and checks give today."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from mgcore.lab import ledger as room
+from mgcore.lab.checks import CHECKS
+from mgcore.lab.claims import decide, read_claims
+from mgcore.lab.ledger import WORDS, counts, criterion, deciding, ledger, ledger_table, place
+from mgcore.lab.readings import READINGS
+from mgcore.lab.record import Record
+
+ROOT = Path(__file__).resolve().parents[2]
+BOOK = ROOT / "book"
+CLAIMS = read_claims(BOOK / "claims.yml")
+
+
+@pytest.fixture(scope="module")
+def entries():
+    return ledger(BOOK / "claims.yml")
+
+
+@pytest.fixture(autouse=True)
+def records(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+def test_every_claim_stands_there_once_with_a_word(entries):
+    assert [e.claim.id for e in entries] == [c.id for c in CLAIMS] and len(entries) >= 26
+    assert {e.word for e in entries} <= set(WORDS) and all(e.shown for e in entries)
+    assert sum(counts(entries).values()) == len(entries) and list(counts(entries)) == list(WORDS)
+
+
+def test_every_check_of_the_book_is_named_by_a_claim_and_the_other_way_round():
+    assert {c.check for c in CLAIMS if c.check} == set(CHECKS) | set(READINGS)
+
+
+@pytest.mark.parametrize("kind", ["numerical", "qualitative", "mathematical"])
+def test_every_kind_is_there(kind):
+    assert sum(c.kind == kind for c in CLAIMS) >= 5
+
+
+def test_a_measured_verdict_is_that_of_the_trial_files(entries):
+    """From the files themselves, not by way of the ledger."""
+    entry = next(e for e in entries if e.claim.id == "multigrid-validates-far-worse")
+    files = sorted((BOOK / "records" / "baseline-prolonged-paper").glob("trial-*.json"))
+    trials = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    verdict = decide(entry.claim, "baseline-prolonged", trials)
+    assert entry.word == verdict.word and entry.shown.startswith(str(verdict))
+    ends = [
+        t["metrics"]["transfer"][-1]["validation_accuracy"]
+        - t["metrics"]["multigrid"][-1]["validation_accuracy"]
+        for t in trials
+    ]
+    assert verdict.estimate == pytest.approx(sum(ends) / len(ends))
+
+
+def test_an_edited_record_is_refused_and_another_outcome_is_another_verdict(
+    tmp_path, monkeypatch
+):
+    book = tmp_path / "book"
+    for name in ("baseline-prolonged-paper", "baseline-original-paper"):
+        shutil.copytree(BOOK / "records" / name, book / "records" / name)
+    one = [c for c in CLAIMS if c.id == "multigrid-validates-far-worse"]
+    monkeypatch.setattr(room, "records_folder", lambda: book / "records")
+    monkeypatch.setattr("mgcore.lab.chapters.records_folder", lambda: book / "records")
+    monkeypatch.setattr(room, "read_claims", lambda file: one)
+    room._study.cache_clear()
+    before = ledger(book / "claims.yml")[0]
+    assert before.word == "reproduced"
+    file = book / "records" / "baseline-prolonged-paper" / "trial-000.json"
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text.replace('"validation_accuracy": ', '"validation_accuracy": 1', 1))
+    room._study.cache_clear()
+    with pytest.raises(ValueError, match="truncated or altered"):
+        ledger(book / "claims.yml")
+    file.write_text(text, encoding="utf-8")
+    record = Record(book / "records" / "baseline-prolonged-paper")
+    for trial in record.trials():
+        trial["metrics"]["multigrid"] = trial["metrics"]["transfer"]
+        (record.folder / f"trial-{trial['trial']:03d}.json").unlink()
+        record.add(trial)
+    room._study.cache_clear()
+    assert ledger(book / "claims.yml")[0].word == "not reproduced"
+    room._study.cache_clear()
+
+
+def test_the_study_on_prolonged_images_decides_where_there_is_one(entries):
+    for entry in entries:
+        if not entry.claim.check and "(" in entry.shown:
+            study = entry.shown.rsplit("(", 1)[1].split(",")[0]
+            assert study in entry.claim.studies and study not in entry.others
+            if "baseline-prolonged" in entry.claim.studies:
+                assert study == "baseline-prolonged"
+    claim = next(c for c in CLAIMS if c.id == "pooling-more-convex")
+    assert deciding(claim, {"pooling-original": None}) == "pooling-original"
+
+
+def test_a_check_that_is_not_there_is_one_sentence(tmp_path):
+    file = tmp_path / "claims.yml"
+    file.write_text(
+        "- {id: x, section: '2.3', text: X., thesis: {source: s}, kind: mathematical, check: no}\n"
+    )
+    with pytest.raises(ValueError) as raised:
+        ledger(file)
+    assert str(raised.value).startswith("claim 'x' names check='no'; accepted: '")
+
+
+def test_an_unknown_kind_is_one_sentence(tmp_path):
+    file = tmp_path / "claims.yml"
+    file.write_text("- {id: x, section: '2', text: X., thesis: {source: s}, kind: odd, check: no}\n")
+    with pytest.raises(ValueError) as raised:
+        read_claims(file)
+    assert str(raised.value) == (
+        "claim 'x' has kind='odd'; accepted: 'numerical', 'qualitative', 'mathematical'."
+    )
+
+
+def test_what_is_not_recorded_is_undecided(monkeypatch):
+    monkeypatch.setattr(room, "_study", lambda name, tier: None)
+    claim = next(c for c in CLAIMS if c.id == "joint-worse-from-new")
+    entry = room._measured(claim)
+    assert entry.word == "undecided" and entry.shown == "not recorded yet" and not entry.others
+
+
+def test_the_table_has_a_row_for_each_claim_and_links_where_the_evidence_is(entries):
+    table = ledger_table(entries)
+    assert len(table.rows) == len(entries)
+    page = table._repr_html_()
+    for entry, row in zip(entries, table.rows, strict=True):
+        assert str(row[-1]) == entry.word and entry.shown.split("\n")[0] in row[2]
+        chapter = place(entry.claim).split("#")[0].removesuffix(".html")
+        assert (BOOK / f"{chapter}.ipynb").exists(), chapter
+        assert f'href="{place(entry.claim)}"' in page
+
+
+def test_criteria_are_said_in_words():
+    by_id = {c.id: c for c in CLAIMS}
+    assert criterion(by_id["multigrid-gap-large"]) == (
+        "multigrid.last.training − multigrid.last.validation > 10"
+    )
+    assert criterion(by_id["transfer-less-sensitive"]).endswith("multigrid.radius > 1")
+    assert "÷" in criterion(by_id["transfer-less-sensitive"])
+    assert criterion(by_id["weights-count"]) == "by computation"
