@@ -1,7 +1,7 @@
 """Claims of the thesis, decided by records with the criterion written beside each.
 
-A measured claim compares two cells, trial by trial, since the arms of a trial share their data and their
-coarse network, and trials of equal number in two studies share their images.
+A measured claim compares two cells, trial by trial, since the arms of a trial share their data and
+their coarse network, and trials of equal number in two studies share their images.
 """
 
 from __future__ import annotations

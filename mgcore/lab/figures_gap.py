@@ -57,8 +57,9 @@ def mechanism(
     right.margins(x=0.3)
     right.invert_yaxis()
     style.note(
-        figure, "Frequency in half waves a pixel, the larger of both directions. Shaded: waves that "
-        "the coarse grid cannot\nhold. Unseen: power of the response to x − P R x, over that to P R x.",
+        figure, "Frequency in half waves a pixel, the larger of both directions. Shaded: waves "
+        "that the coarse grid\ncannot hold. Unseen: power of the response to x − P R x, over that "
+        "to P R x.",
     )  # fmt: skip
     return figure
 

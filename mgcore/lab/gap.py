@@ -109,7 +109,8 @@ def beside(trials: Sequence[Trial], table: Mapping[str, Pairs] | Mapping[str, St
                 names = [f"{arm}.1.{part}", f"{arm}.last.{part}"]
             else:
                 run = f"{arm}_classifier" if part == "classifier" else arm
-                names = [f"{run}.{end}" for end in ("1.training", "1.validation", "last.validation")]
+                ends = ("1.training", "1.validation", "last.validation")
+                names = [f"{run}.{end}" for end in ends]
             printed |= dict(zip(names, values, strict=True))
     return {
         name: (fmean(cell(trial, name) for trial in trials), value)

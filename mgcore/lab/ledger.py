@@ -30,14 +30,30 @@ DECIDING = (
     "no-smoothness", "no-dct",
 )  # fmt: skip
 # Where the evidence stands, by what the thesis is quoted from: page and heading.
+_ERRATA = ("errata", "chapter-3-between-the-grids")
 _PLACES = {
-    "Table 4.1": ("baseline", "table-4-1"), "Table 4.2": ("pooling", "table-4-2"),
-    "Tables 4.1, 4.2": ("pooling", "table-4-2"), "Table 4.3": ("optimizers", ""),
-    "Tables 4.1, 4.3": ("optimizers", ""), "Table 4.4": ("optimizers", ""),
-    "Tables 4.2, 4.4": ("optimizers", ""), "Figure 4.2": ("baseline", "figure-4-2"),
-    "Figure 4.3": ("baseline", "figure-4-3"), "Figures 4.3, 4.5": ("pooling", ""),
-    "Figures 4.4, 4.6": ("pooling", ""), "§3.2.1": ("claims", "ablations"),
-}  # fmt: skip
+    "Table 4.1": ("baseline", "table-4-1"),
+    "Figure 4.2": ("baseline", "figure-4-2-the-classifier-after-coarse-training"),
+    "Figure 4.3": ("baseline", "figure-4-3-loss-surfaces"),
+    "Table 4.2": ("pooling", "table-4-2"),
+    "Tables 4.1, 4.2": ("pooling", "the-gap-with-and-without-pooling"),
+    "Figures 4.3, 4.5": ("pooling", "figure-4-5-loss-surfaces-with-pooling"),
+    "Figures 4.4, 4.6": ("pooling", "figure-4-6-images-on-their-way-with-and-without-pooling"),
+    "Table 4.3": ("optimizers", "table-4-3-the-classifier-by-cg-steihaug-then-both-by-sgd"),
+    "Tables 4.1, 4.3": ("optimizers", "table-4-3-the-classifier-by-cg-steihaug-then-both-by-sgd"),
+    "Table 4.4": ("optimizers", "table-4-4-cg-steihaug-for-both"),
+    "Tables 4.2, 4.4": ("optimizers", "table-4-4-cg-steihaug-for-both"),
+}
+_PLACES_BY_ID = {
+    "smoothness-penalty-needed": ("claims", "ablations"),
+    "smooth-start-needed": ("claims", "ablations"),
+    "operator-limit": ("pde_view", ""),
+    "relaxation-smooths": ("multigrid", ""),
+    "four-times-cheaper": ("baseline", "before-retraining-and-what-an-arm-costs"),
+    "weights-count": ("errata", "chapters-4-and-5-counts-tables-conclusions"),
+    "discontinuous-images": ("errata", "chapters-4-and-5-counts-tables-conclusions"),
+    "bias-terms": ("errata", "chapters-4-and-5-counts-tables-conclusions"),
+}
 
 
 @dataclass(frozen=True)
@@ -144,5 +160,5 @@ def ledger_table(entries: Sequence[Entry], caption: str = "") -> Table:
 
 def place(claim: Claim) -> str:
     """Return the page, from within the book's folder, on which the evidence is shown."""
-    page, heading = _PLACES.get(claim.source, ("errata", ""))
+    page, heading = _PLACES_BY_ID.get(claim.id) or _PLACES.get(claim.source, _ERRATA)
     return f"{page}.html" + (f"#{heading}" if heading else "")

@@ -116,7 +116,9 @@ def run_design(run: int, seed: int, **changes: Any) -> dict[str, Any]:
         row: Row = {"choices": {**between, **within}}
         for arm in ARMS:
             if arm == "new":
-                key = (within["images"], world.prolongation if within["images"] != "original" else "")
+                # Its images alone matter to it: P only where they are prolonged.
+                prolonged = within["images"] == "prolonged"
+                key = (prolonged, prolonged and world.prolongation)
                 if key not in fresh:
                     start = fresh_weights(world, run, "fine")
                     fresh[key] = _outcome(world, run, start, fine, seen)

@@ -1,12 +1,22 @@
 """The comparison of a reader's run with the record, held against simulation and hand arithmetic."""
 
 import copy
+import json
 
 import numpy as np
 import pytest
 from scipy.stats import t as student
 
-from mgcore.lab.agreement import cells, compare, compare_means
+from mgcore.lab import agreement
+from mgcore.lab.agreement import (
+    FAMILY,
+    cells,
+    compare,
+    compare_means,
+    false_alarms,
+    judge,
+    values,
+)
 from mgcore.lab.record import Record
 
 
@@ -90,3 +100,46 @@ def test_other_choices_are_not_compared_and_other_seeds_are(tmp_path, tiny):
     assert compare(seeded, theirs).method == "means"
     empty = Record.create(tmp_path / "empty", tiny())
     assert compare(empty, theirs).agrees is None
+
+
+def drawn(count, seed=0, cells=12):
+    """Trials with correlated cells: three arms, two epochs, two metrics."""
+    rng = np.random.default_rng(seed)
+    shared = rng.normal(size=(count, 1))
+    accuracies = 90 + 0.7 * shared + 0.7 * rng.normal(size=(count, cells))
+    trials = []
+    for number, row in enumerate(accuracies):
+        metrics = {}
+        for arm, (a, b, c, d) in zip(
+            ("new", "transfer", "multigrid"), row.reshape(3, 4), strict=True
+        ):
+            first = {"training_accuracy": a, "validation_accuracy": b}
+            metrics[arm] = [{}, first, {"training_accuracy": c, "validation_accuracy": d}]
+        trials.append({"trial": number, "metrics": metrics})
+    return trials
+
+
+@pytest.mark.parametrize(("n", "m"), [(1, 5), (3, 10), (20, 20)])
+def test_honest_runs_raise_a_false_alarm_in_at_most_one_case_of_twenty(n, m):
+    rate, half = false_alarms(drawn(30), n, m)
+    assert 0.005 < rate and rate - half <= FAMILY, (rate, half)
+
+
+def test_cell_by_cell_it_would_be_far_more(monkeypatch):
+    """What the division among the cells is for."""
+    monkeypatch.setattr(agreement, "FAMILY", 12 * FAMILY)  # as if each cell stood alone
+    assert false_alarms(drawn(30), 3, 10)[0] > 0.2
+
+
+def test_the_simulation_judges_as_the_comparison_does():
+    ours, theirs = drawn(3, 1), drawn(9, 2)
+    moved = [json.loads(json.dumps(trial)) for trial in ours]
+    for trial in moved:
+        trial["metrics"]["new"][-1]["validation_accuracy"] += 40
+    table = cells(theirs)
+    arrays = [np.array([values(t, c) for c in table]).T for t in (ours, moved, theirs)]
+    for trials, array in ((ours, arrays[0]), (moved, arrays[1])):
+        differences, margins = judge(array, arrays[2])
+        expected = bool((np.abs(differences) <= margins).all())
+        assert compare_means(trials, theirs).agrees is expected
+    assert compare_means(moved, theirs).agrees is False

@@ -1,10 +1,12 @@
 """The ledger: each claim of the book once, with the verdict that records and checks give today."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
+from docutils.nodes import make_id
 
 from mgcore.lab import ledger as room
 from mgcore.lab.checks import CHECKS
@@ -58,9 +60,7 @@ def test_a_measured_verdict_is_that_of_the_trial_files(entries):
     assert verdict.estimate == pytest.approx(sum(ends) / len(ends))
 
 
-def test_an_edited_record_is_refused_and_another_outcome_is_another_verdict(
-    tmp_path, monkeypatch
-):
+def test_an_edited_record_is_refused_and_another_outcome_is_another_verdict(tmp_path, monkeypatch):
     book = tmp_path / "book"
     for name in ("baseline-prolonged-paper", "baseline-original-paper"):
         shutil.copytree(BOOK / "records" / name, book / "records" / name)
@@ -102,7 +102,7 @@ def test_the_study_on_prolonged_images_decides_where_there_is_one(entries):
 def test_a_check_that_is_not_there_is_one_sentence(tmp_path):
     file = tmp_path / "claims.yml"
     file.write_text(
-        "- {id: x, section: '2.3', text: X., thesis: {source: s}, kind: mathematical, check: no}\n"
+        "- {id: x, section: '2.3', text: X., thesis: {source: s}, kind: mathematical, check: 'no'}"
     )
     with pytest.raises(ValueError) as raised:
         ledger(file)
@@ -111,7 +111,7 @@ def test_a_check_that_is_not_there_is_one_sentence(tmp_path):
 
 def test_an_unknown_kind_is_one_sentence(tmp_path):
     file = tmp_path / "claims.yml"
-    file.write_text("- {id: x, section: '2', text: X., thesis: {source: s}, kind: odd, check: no}\n")
+    file.write_text("- {id: x, section: '2', text: X., thesis: {source: s}, kind: odd, check: c}")
     with pytest.raises(ValueError) as raised:
         read_claims(file)
     assert str(raised.value) == (
@@ -126,15 +126,23 @@ def test_what_is_not_recorded_is_undecided(monkeypatch):
     assert entry.word == "undecided" and entry.shown == "not recorded yet" and not entry.others
 
 
+def headings(page):
+    """The ids that the site gives to the headings and targets of a page."""
+    cells = json.loads((BOOK / f"{page}.ipynb").read_text(encoding="utf-8"))["cells"]
+    prose = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+    named = re.findall(r"^\((\w+)\)=$", prose, re.M)
+    return {make_id(text) for text in re.findall(r"^##+ (.+)$", prose, re.M)} | set(named)
+
+
 def test_the_table_has_a_row_for_each_claim_and_links_where_the_evidence_is(entries):
     table = ledger_table(entries)
     assert len(table.rows) == len(entries)
-    page = table._repr_html_()
+    html = table._repr_html_()
     for entry, row in zip(entries, table.rows, strict=True):
         assert str(row[-1]) == entry.word and entry.shown.split("\n")[0] in row[2]
-        chapter = place(entry.claim).split("#")[0].removesuffix(".html")
-        assert (BOOK / f"{chapter}.ipynb").exists(), chapter
-        assert f'href="{place(entry.claim)}"' in page
+        page, _, anchor = place(entry.claim).partition("#")
+        assert not anchor or anchor in headings(page.removesuffix(".html"))
+        assert f'href="{place(entry.claim)}"' in html
 
 
 def test_criteria_are_said_in_words():
