@@ -12,6 +12,7 @@ from mgcore.lab.claims import Claim, Verdict, decide
 from mgcore.lab.protocol import ARMS
 from mgcore.lab.tables import Table, Trial, trials_of
 from mgcore.lab.thesis import Stages
+from mgcore.networks import step_flops
 
 Studies = Mapping[str, Study]
 
@@ -170,7 +171,11 @@ def optimizer_table(
 
 
 def work_table(studies: Studies, caption: str = "") -> Table:
-    """Return what each stage of each study cost: work, products, and minutes of one core."""
+    """Return what each stage of each study cost: work, products, operations, time of one core.
+
+    Operations follow from the work: so many gradients, each three forward passes less what the
+    first layer saves (:func:`mgcore.networks.step_flops`).  Hours are for the thesis's 20 trials.
+    """
     rows = []
     for heading, study in studies.items():
         for arm in ARMS:
@@ -180,14 +185,18 @@ def work_table(studies: Studies, caption: str = "") -> Table:
                 last = [t["metrics"][run][-1] for t in study.trials]
                 epochs = study.protocol.n_fine
                 work = fmean(row.get("work", row["epoch"] * epochs) for row in last) / epochs
+                each = step_flops(study.protocol.resolution, study.protocol.pooling)
                 steps = [sum(r.get("products", 0) for r in t["metrics"][run]) for t in study.trials]
                 spent = [t["circumstances"]["seconds"][run]["training"] for t in study.trials]
                 rows.append(
                     [f"{heading}\n{run.replace('_', ', ')}", f"{work:.1f}",
-                     f"{fmean(steps):.0f}" if any(steps) else "–", f"{fmean(spent) / 60:.1f}"]
+                     f"{fmean(steps):.0f}" if any(steps) else "–",
+                     f"{work * epochs * each / 1e12:.2f}", f"{fmean(spent) / 60:.1f}",
+                     f"{20 * fmean(spent) / 3600:.2f}"]
                 )  # fmt: skip
     return Table(
-        ["study, stage", "work\n(epochs of SGD)", "Hessian\nproducts", "minutes\nof one core"],
+        ["study, stage", "work\n(epochs of SGD)", "Hessian\nproducts", "TFLOP",
+         "minutes of\none core", "core-hours,\n20 trials"],
         rows, caption,
     )  # fmt: skip
 

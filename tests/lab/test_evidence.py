@@ -46,7 +46,8 @@ def trial(number, off=0.0):
 
 def study(name="pooling-original", offs=(0.0, 2.0)):
     record = SimpleNamespace(
-        protocol=SimpleNamespace(n_fine=100), criteria={"first": "abc", "second": "old"}
+        protocol=SimpleNamespace(n_fine=100, resolution=28, pooling=True),
+        criteria={"first": "abc", "second": "old"},
     )
     trials = [trial(k, off) for k, off in enumerate(offs)]
     return Study(name, record, trials, recorded=True)
@@ -110,8 +111,12 @@ def test_the_optimizer_table_has_the_six_columns_of_the_thesis():
 
 def test_work_is_counted_in_epochs_of_sgd():
     cells = body(evidence.work_table({"x": study()}))
-    assert cells["x\nnew, classifier"] == ["3.0", "4", "2.0"]
-    assert cells["x\nnew"] == ["2.0", "4", "2.0"]  # rows of SGD count epochs
+    # 300 and 200 gradients of 23.3 million operations each; 2 minutes a trial, 20 of them.
+    assert cells["x\nnew, classifier"] == ["3.0", "4", "0.01", "2.0", "0.67"]
+    assert cells["x\nnew"] == ["2.0", "4", "0.00", "2.0", "0.67"]  # rows of SGD count epochs
+    large = study()
+    large.protocol.n_fine = 10_000
+    assert body(evidence.work_table({"x": large}))["x\nnew"][2] == "0.47"
 
 
 def test_a_quotient_without_meaning_is_left_open():
