@@ -27,7 +27,7 @@ from mgcore.objective import evaluate
 
 SEEDS = 2
 SIZE: dict[str, Any] = {
-    "n_coarse": 10_000, "n_fine": 2_000, "n_validation": 1_000, "coarse_epochs": 5,
+    "n_coarse": 8_000, "n_fine": 1_600, "n_validation": 800, "coarse_epochs": 4,
     "fine_epochs": 3, "subset": 100,
 }  # fmt: skip
 _BATCH = 32
@@ -83,14 +83,15 @@ def protocol(between: Choices, within: Choices, seed: int, **changes: Any) -> Pr
     """
     summed = _BATCH if between["loss"] == "sum" else 1
     base = Protocol.calibrated("class", **SIZE)
-    return base.changed(
-        name="multiverse", seed=seed, momentum=between["momentum"],
-        penalty_scale=between["penalties"] / summed,
-        learning_rate=base.learning_rate * summed, stencil_scale=between["stencils"],
-        pooling=between["pooling"], padding=between["padding"], normalisation=between["pixels"],
-        prolongation=within["prolongation"], classifier_factor=within["factor"],
-        fine_training=within["images"], batch=_BATCH, **changes,
-    )  # fmt: skip
+    chosen = {
+        "name": "multiverse", "seed": seed, "batch": _BATCH, "momentum": between["momentum"],
+        "penalty_scale": between["penalties"] / summed,
+        "learning_rate": base.learning_rate * summed, "stencil_scale": between["stencils"],
+        "pooling": between["pooling"], "padding": between["padding"],
+        "normalisation": between["pixels"], "prolongation": within["prolongation"],
+        "classifier_factor": within["factor"], "fine_training": within["images"],
+    }  # fmt: skip
+    return base.changed(**(chosen | changes))
 
 
 def run_design(run: int, seed: int, **changes: Any) -> dict[str, Any]:
