@@ -39,6 +39,12 @@ def choose_device(device: str) -> str:
     return "cuda" if available and device != "cpu" else "cpu"
 
 
+def use_tf32(allowed: bool) -> None:
+    """Let a GPU multiply with 10 bits of mantissa, or not: torch does in convolutions by itself."""
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    torch.backends.cudnn.allow_tf32 = allowed
+
+
 def cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -116,5 +122,7 @@ def run_parallel(
     """
     workers = workers or cores()
     with parallel_config(backend="loky", inner_max_num_threads=1):
-        pool = Parallel(n_jobs=workers, pre_dispatch="n_jobs", return_as="generator_unordered")
+        pool = Parallel(
+            n_jobs=workers, pre_dispatch="n_jobs", batch_size=1, return_as="generator_unordered"
+        )
         yield from pool(delayed(_settled)(os.getpid(), function, *job) for job in jobs)
