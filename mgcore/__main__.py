@@ -26,7 +26,7 @@ class _Parser(argparse.ArgumentParser):
     """A parser whose complaint is one sentence."""
 
     def error(self, message: str) -> Any:
-        sys.exit(f"mgcore: {message}; see python -m mgcore --help.")
+        sys.exit(f"mgcore: {' '.join(message.split())}; see python -m mgcore --help.")
 
 
 def _trials(text: str) -> int:
@@ -192,7 +192,7 @@ def main(given: list[str] | None = None) -> int:
     try:
         return command(options)
     except (ValueError, OSError, FloatingPointError) as error:
-        print(f"mgcore: {error}", file=sys.stderr)
+        print(f"mgcore: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("mgcore: stopped; what was finished is kept.", file=sys.stderr)

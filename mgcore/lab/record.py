@@ -43,11 +43,11 @@ class Record:
             raise RecordError(f"record: {self.folder} holds no record; accepted: a study's folder.")
         try:
             content = read_json(self._protocol_file)
-            self.protocol = Protocol.from_json(content["protocol"])
+            self.protocol = Protocol.from_json(content.get("protocol"))
             written = content.get("criteria")
             # Older records have one hash of the whole file, which says nothing of a single claim.
             self.criteria = written if isinstance(written, dict) else {}
-        except (KeyError, ValueError, TypeError) as error:
+        except (ValueError, TypeError) as error:
             if isinstance(error, RecordError):
                 raise
             raise RecordError(f"record: {self._protocol_file} is no protocol: {error}") from None
@@ -96,8 +96,8 @@ class Record:
 
     def numbers(self) -> list[int]:
         """Return the numbers of the trials that have a file, readable or not."""
-        files = self.folder.glob("trial-*.json")
-        return sorted(int(f.stem[6:]) for f in files if f.stem[6:].isdigit())
+        names = (file.stem[6:] for file in self.folder.glob("trial-*.json"))
+        return sorted(int(name) for name in names if name.isascii() and name.isdigit())
 
     def trial(self, number: int) -> Trial:
         """Return one trial, checked.
@@ -182,8 +182,8 @@ class Record:
         """
         file = self.folder / "figures.npz"
         expected = read_json(self.folder / "figures.json").get("figures.npz")
-        content = file.read_bytes() if file.exists() else b""
         try:
+            content = file.read_bytes()
             if hashlib.sha256(content).hexdigest() == expected:
                 with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
                     return {name: arrays[name] for name in arrays.files}

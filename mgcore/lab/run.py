@@ -134,7 +134,7 @@ def run_study(
             )  # fmt: skip
         return run_parallel(_work, jobs, workers)
 
-    with claims, cluster.connected(scheduler) if scheduler else nullcontext() as client:
+    with claims, nullcontext() if scheduler is None else cluster.connected(scheduler) as client:
         if client:
             cluster.check_workers(client, protocol, code)
         with follow(Watch(protocol, kept, trials, claims), progress):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 Trial = dict[str, Any]
@@ -29,6 +28,9 @@ def complaint(trial: Trial) -> str | None:
                 return f"metrics of {name!r} has no row for epoch {place}"
             if not all(_number(value) or isinstance(value, str) for value in row.values()):
                 return f"metrics of {name!r} has no number somewhere in epoch {place}"
+            rates = [row[key] for key in row if key.endswith("_accuracy")]
+            if not all(_number(rate) and 0 <= rate <= 100 for rate in rates):
+                return f"metrics of {name!r} has no accuracy in percent in epoch {place}"
     if not _mapping(about):
         return "circumstances is no object"
     seconds = about.get("seconds")
@@ -49,6 +51,12 @@ def _number(value: Any) -> bool:
 
 
 def _numbers(value: Any) -> bool:
-    """Whether a nest of objects and lists holds numbers alone."""
-    inside: Callable[[Any], Any] = {dict: dict.values, list: iter}.get(type(value))  # type: ignore[assignment]
-    return all(map(_numbers, inside(value))) if inside else _number(value)
+    """Whether a nest of objects and lists, however deep, holds numbers alone."""
+    nest = [value]
+    while nest:
+        one = nest.pop()
+        if isinstance(one, dict | list):
+            nest.extend(one.values() if isinstance(one, dict) else one)
+        elif not _number(one):
+            return False
+    return True
