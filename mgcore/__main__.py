@@ -13,7 +13,7 @@ from typing import Any
 
 from mgcore.lab.canary import still_holds
 from mgcore.lab.claims import criteria
-from mgcore.lab.execute import DEVICES
+from mgcore.lab.execute import DEVICES, choose_device
 from mgcore.lab.protocol import TIERS, Protocol
 from mgcore.lab.record import Record, records_folder
 from mgcore.lab.run import check_trials, run_study
@@ -71,10 +71,14 @@ def _arguments(given: list[str] | None) -> argparse.Namespace:
     verify = commands.add_parser("verify", help="check records, and compare one with another")
     verify.add_argument("records", type=Path, nargs="*", help="folders; all of the book's if none")
     verify.add_argument("--against", type=Path, help="folder of the record to compare with")
-    bench = common("bench", "measure a trial beside bare steps and a matrix product", "class")
-    bench.add_argument("--pooling", action="store_true")
-    bench.add_argument("--newton", action="store_true", help="Newton's methods instead of a trial")
-    bench.add_argument("--json", type=Path, help="with --newton: file to keep the figures in")
+    bench = commands.add_parser("bench", help=(said := "measure this machine"), description=said)
+    bench.add_argument("parts", nargs="*", help="of the table: rates study plain newton surfaces")
+    bench.add_argument("--repeats", type=_trials, default=1, help="runs, of which the medians")
+    bench.add_argument("--newton", action="store_true", help="Newton's methods alone, at length")
+    bench.add_argument("--vectorised", action="store_true", help="networks in lockstep alone")
+    bench.add_argument("--networks", type=_trials, default=60, help="with --vectorised")
+    bench.add_argument("--device", choices=DEVICES, default="auto", help="with --vectorised")
+    bench.add_argument("--json", type=Path, help="file to keep the figures in")
     calibrate = commands.add_parser("calibrate", help="run the calibration again, on MNIST")
     calibrate.add_argument("file", type=Path, help="where its runs are kept")
     return parser.parse_args(given)
@@ -146,16 +150,29 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _bench(options: argparse.Namespace) -> int:
+    if options.vectorised:
+        return _bench_vectorised(options)
     if options.newton:
         return _bench_newton(options.json)
-    from mgcore.lab.bench import trial_rates
+    from mgcore.lab import bench_table
 
-    study = "pooling-original" if options.pooling else "baseline-original"
-    options.dataset = options.dataset or "strokes"  # what is drawn does not change the rates
-    print(f"{'one thread':<40}{'GFLOP/s':>9}{'of SGEMM':>10}{'of bare step':>14}")
-    for rate in trial_rates(_protocol(options, study)):
-        step = "" if rate.of_step is None else f"{rate.of_step:.2f}"
-        print(f"{rate.name:<40}{rate.gflops:>9.1f}{rate.of_sgemm:>10.2f}{step:>14}")
+    rows = bench_table.bench(tuple(options.parts or bench_table.PARTS), options.repeats)
+    print(bench_table.show(rows))
+    if options.json:
+        bench_table.write(options.json, rows, options.repeats)
+    return 0
+
+
+def _bench_vectorised(options: argparse.Namespace) -> int:
+    from mgcore.lab.bench_vectorised import vectorised_rates
+
+    device = choose_device(options.device)
+    found = vectorised_rates(device, options.networks)
+    print(f"{options.networks} networks on {device}")
+    for one in found:
+        name = f"{one.resolution}×{one.resolution}, {'pooling' if one.pooling else 'no pooling'}"
+        name += f", {one.how}{', TF32' * one.tf32}"
+        print(f"{name:<50}{one.flops / 1e9:>12.1f} GFLOP/s")
     return 0
 
 

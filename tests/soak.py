@@ -7,6 +7,7 @@ happened.  ``tests/test_soak.py`` runs the short form.
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import random
@@ -17,10 +18,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from functools import lru_cache
 from pathlib import Path
+from unittest import mock
 
+import mgcore.__main__ as command
 from mgcore.lab import Protocol, Record, RecordError
 from mgcore.lab.study import metric_hash, run_trial
 
@@ -58,8 +61,7 @@ class Place:
         self.environment = {"MGCORE_CACHE": str(self.cache), "OMP_NUM_THREADS": "1"}
 
     def start(self, trials: int, workers: int = 1, clock: bool = False) -> subprocess.Popen[str]:
-        arguments = ["run", "baseline-original", "--trials", str(trials), "--device", "cpu"]
-        arguments += ["--workers", str(workers), "--record", str(self.record), "--quiet"]
+        arguments = self.arguments(trials, workers)
         about = {"protocol": self.protocol.to_json(), "arguments": arguments, "clock": clock}
         return subprocess.Popen(
             [sys.executable, "-c", SCRIPT, json.dumps(about)], cwd=ROOT, text=True,
@@ -68,14 +70,30 @@ class Place:
         )  # fmt: skip
 
     def run(self, trials: int, workers: int = 1, clock: bool = False) -> tuple[int, str]:
-        """Run to the end; return the exit status and what was complained of."""
+        """Run to the end in another process; return the exit status and the complaint."""
         process = self.start(trials, workers, clock)
-        _, said = process.communicate(timeout=600)
+        _, said = process.communicate(timeout=900)
         return process.returncode, said
+
+    def run_here(self, trials: int) -> tuple[int, str]:
+        """Do the same in this process, which has no start-up to pay for."""
+        said, before = io.StringIO(), signal.getsignal(signal.SIGTERM)
+        with (
+            mock.patch.object(command, "study_protocol", lambda *_: self.protocol),
+            mock.patch.dict(os.environ, self.environment),
+            redirect_stderr(said), redirect_stdout(io.StringIO()),
+        ):  # fmt: skip
+            status = command.main(self.arguments(trials))
+        signal.signal(signal.SIGTERM, before)
+        return status, said.getvalue()
+
+    def arguments(self, trials: int, workers: int = 1) -> list[str]:
+        given = ["run", "baseline-original", "--trials", str(trials), "--device", "cpu"]
+        return given + ["--workers", str(workers), "--record", str(self.record), "--quiet"]
 
     def finish(self, trials: int) -> None:
         """Run to the end, and see that the metrics are those of a run without any fault."""
-        status, said = self.run(trials)
+        status, said = self.run_here(trials)
         assert status == 0, said
         assert metric_hash(Record(self.record).trials(trials)) == whole(trials, self.protocol)
 
@@ -112,8 +130,8 @@ def one_sentence(said: str, *words: str) -> str:
 def disk(folder: Path, size: str) -> Iterator[Path]:
     """Mount a file system of that size."""
     folder.mkdir(parents=True)
-    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
-    if not shutil.which("mount") or subprocess.run(command, capture_output=True).returncode:
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
         raise Skip("no file system may be mounted here (needs root)")
     try:
         yield folder
@@ -140,7 +158,7 @@ def kills(folder: Path, draw: random.Random, short: bool) -> str:
     """kill -9 at random moments."""
     place, count, killed = Place(folder), 3 if short else 20, 0
     began = time.monotonic()
-    place.finish(1)
+    assert place.run(1)[0] == 0
     takes = time.monotonic() - began  # start-up and one trial
     moments = []
     while killed < count:
@@ -182,16 +200,16 @@ def full_record(folder: Path, draw: random.Random, short: bool) -> str:
     with disk(folder / "disk", "2m") as small:
         place = Place(folder)
         place.record = small / "record"
-        assert place.run(1)[0] == 0
-        filler = fill(small, 4096 * (2 if short else 3))
-        status, said = place.run(8)
+        place.finish(1)
+        filler = fill(small, 4096 * (3 if short else 5))
+        status, said = place.run_here(6)
         assert status == 2
         sentence = one_sentence(said, "record: ", "No space left on device", "is kept")
         there = place.whole_files()
         assert there >= 1
         filler.unlink()
-        place.finish(8)
-    return f"{there} of 8 trials kept, the rest after room was made; said: {sentence}"
+        place.finish(6)
+    return f"{there} of 6 trials kept, the rest after room was made; said: {sentence}"
 
 
 def full_cache(folder: Path, draw: random.Random, short: bool) -> str:
@@ -200,7 +218,7 @@ def full_cache(folder: Path, draw: random.Random, short: bool) -> str:
         place = Place(folder)
         place.environment["MGCORE_CACHE"] = str(small)
         filler = fill(small, 2 << 20)
-        status, said = place.run(2)
+        status, said = place.run_here(2)
         assert status == 2
         sentence = one_sentence(said, "cache: ", "No space left on device", "MGCORE_CACHE")
         kept = len(list(small.glob("*.npz")))
@@ -223,7 +241,6 @@ def full_tmp(folder: Path, draw: random.Random, short: bool) -> str:
         else:
             assert "Traceback" not in said, said
         happened = "refused: " + said.strip() if status else "two workers finished all the same"
-        del place.environment
         place.environment = Place(folder).environment
         place.finish(2)
     return happened
@@ -238,7 +255,7 @@ def read_only(folder: Path, draw: random.Random, short: bool) -> str:
         files = {f.name: f.read_bytes() for f in place.record.iterdir()}
         subprocess.run(["mount", "-o", "remount,ro", str(small)], check=True)
         place.finish(1)  # nothing is missing, so nothing need be written
-        status, said = place.run(2)
+        status, said = place.run_here(2)
         assert status == 2
         sentence = one_sentence(said, "record: ", "Read-only file system")
         assert files == {f.name: f.read_bytes() for f in place.record.iterdir()}
@@ -292,7 +309,7 @@ def damage(folder: Path, draw: random.Random, short: bool) -> str:
     names = sorted(f.name for f in place.record.iterdir())
     for name in names:
         for kind in ("truncated", "flipped"):
-            for _ in range(1 if short else 4):
+            for _ in range(1 if short else 8):
                 file, content = place.record / name, bytearray((place.record / name).read_bytes())
                 spot = draw.randrange(len(content) - 2)
                 if kind == "truncated":
@@ -307,7 +324,7 @@ def damage(folder: Path, draw: random.Random, short: bool) -> str:
                     assert name.split(".")[0] in str(error) and "\n" not in str(error)
                 else:
                     raise AssertionError(f"{name}, {kind} at {spot}, went unnoticed")
-                status, said = place.run(2)
+                status, said = place.run_here(2)
                 if status:
                     one_sentence(said, name)
                     file.write_bytes(good)

@@ -142,7 +142,7 @@ def _settled(function: Callable[..., Any], *arguments: Any) -> Any:
 
 def forget(client: Any, files: list[str]) -> None:
     """Remove checkpoints that are no longer needed from every worker's cache."""
-    client.run(remove, files)
+    client.run(remove, files, on_error="ignore")  # of a worker that is dying
 
 
 def remove(files: list[str]) -> None:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -98,6 +100,36 @@ def _leave_with(caller: int) -> None:
 def _settled(caller: int, function: Callable[..., Any], *arguments: Any) -> Any:
     settle_process()
     _leave_with(caller)
+    return function(*arguments)
+
+
+def everywhere(
+    function: Callable[..., Any], *arguments: Any, processes: int | None = None
+) -> list[Any]:
+    """Return what ``function(*arguments)`` gives in each of several processes, all at once.
+
+    A process begins when all have started, or after a minute.
+
+    Parameters
+    ----------
+    function : callable
+        Importable by name.
+    processes : int, optional
+        As many as cores by default.
+    """
+    processes = processes or cores()
+    with tempfile.TemporaryDirectory() as folder:
+        jobs = [(folder, number, processes, function, arguments) for number in range(processes)]
+        return list(run_parallel(_with_the_others, jobs, processes))
+
+
+def _with_the_others(
+    folder: str, number: int, processes: int, function: Callable[..., Any], arguments: tuple
+) -> Any:
+    (Path(folder) / str(number)).touch()
+    limit = time.monotonic() + 60
+    while len(list(Path(folder).iterdir())) < processes and time.monotonic() < limit:
+        time.sleep(0.005)
     return function(*arguments)
 
 

@@ -6,10 +6,8 @@ prices are taken while every core is at work, as it will be.
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from statistics import fmean, median
 from typing import NamedTuple
 
@@ -18,14 +16,13 @@ import torch
 from mgcore.classifier import ClassifierProblem, features
 from mgcore.curvature import local_model, objective_value
 from mgcore.data import normalise, prepare
-from mgcore.lab.execute import cores, run_parallel, settle_process
+from mgcore.lab.execute import cores, everywhere, settle_process
 from mgcore.lab.protocol import Protocol
 from mgcore.networks import initial_weights
 from mgcore.objective import evaluate
 from mgcore.sgd import train_epoch
 
 BUDGET = 2.0  # seconds, for all prices together
-TOGETHER = 60.0  # seconds that processes wait for one another
 
 
 class Piece(NamedTuple):
@@ -79,24 +76,16 @@ def measure_prices(
         Seconds of measuring; a piece is done three times at least.
     """
     wanted, processes = sorted(set(pieces)), processes or cores()
-    began = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder:
-        jobs = [(wanted, budget, folder, number, processes) for number in range(processes)]
-        found = list(run_parallel(_measure, jobs, processes))
-    startup = max(waited - began for _, waited in found)
+    began = time.monotonic()
+    found = everywhere(_measure, wanted, budget, processes=processes)
+    startup = max(start - began for _, start in found)
     seconds = {piece: fmean(prices[i] for prices, _ in found) for i, piece in enumerate(wanted)}
     return Prices(seconds, max(startup, 0.0), processes)
 
 
-def _measure(
-    pieces: list[Piece], budget: float, folder: str, number: int, processes: int
-) -> tuple[list[float], float]:
-    """Return the prices in this process, and when it began: once all the others are there."""
-    (Path(folder) / str(number)).touch()
-    limit = time.monotonic() + TOGETHER
-    while len(list(Path(folder).iterdir())) < processes and time.monotonic() < limit:
-        time.sleep(0.005)
-    began = time.perf_counter()
+def _measure(pieces: list[Piece], budget: float) -> tuple[list[float], float]:
+    """Return the prices in this process, and when it began."""
+    began = time.monotonic()
     return [price(piece, budget / len(pieces)) for piece in pieces], began
 
 
