@@ -57,8 +57,9 @@ class Duel(NamedTuple):
 
 
 def duel(
-    grid: str, pooling: bool = False, count: int = 2000, epochs: int = 2, resolution: int = 28
-) -> Duel:
+    grid: str, pooling: bool = False, count: int = 2000, epochs: int = 2, resolution: int = 28,
+    threads: int | None = None,
+) -> Duel:  # fmt: skip
     """Train four networks of one grid by processes of one thread, then by the plain script.
 
     Parameters
@@ -69,6 +70,8 @@ def duel(
         Images, stroke digits, and passes over them.
     resolution : int
         Pixels along a side of the fine grid.
+    threads : int, optional
+        Of the plain script; as many as torch takes by itself by default.
     """
     protocol = Protocol.calibrated(
         "class", dataset="strokes", pooling=pooling, n_coarse=count, n_fine=count,
@@ -85,7 +88,7 @@ def duel(
     training *= step_flops(side, pooling)
     image = forward_flops(side, pooling)
     measured = TRIALS * len({0, 1, epochs}) * (count + protocol.n_validation) * image
-    told = _plain(protocol, grid, count, epochs)
+    told = _plain(protocol, grid, count, epochs, threads)
     return Duel(
         side, (training + measured) / seconds,
         (training + TRIALS * protocol.n_validation * image) / told["seconds"],
@@ -108,8 +111,8 @@ def _one(protocol: Protocol, grid: str, trial: int, folder: str) -> float:
     return now.history[-1]["validation_accuracy"]
 
 
-def _plain(protocol: Protocol, grid: str, count: int, epochs: int) -> dict:
-    """Run the plain script at the same work, with the threads that torch takes by itself."""
+def _plain(protocol: Protocol, grid: str, count: int, epochs: int, threads: int | None) -> dict:
+    """Run the plain script at the same work."""
     digits, chosen = draw_split(protocol, 0)
     images = grid_images(protocol, digits, chosen, grid)
     objective = protocol.objective(grid)
@@ -120,7 +123,8 @@ def _plain(protocol: Protocol, grid: str, count: int, epochs: int) -> dict:
         "alpha_theta": objective.alpha_theta, "alpha_w": objective.alpha_w,
     }  # fmt: skip
     start = {k: w.float().numpy() for k, w in fresh_weights(protocol, 0, grid).items()}
-    environment = {k: v for k, v in os.environ.items() if k not in ("OMP_NUM_THREADS",)}
+    environment = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
+    environment |= {"OMP_NUM_THREADS": str(threads)} if threads else {}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "data.npz"
         np.savez(

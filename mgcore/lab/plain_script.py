@@ -44,8 +44,8 @@ class Net(nn.Module):
 
 def train(
     images: torch.Tensor, labels: torch.Tensor, count: int, start: dict, options: dict
-) -> float:
-    """Train on the first `count` images; return the accuracy on the others, in percent."""
+) -> Net:
+    """Return a network trained on the first `count` images."""
     torch.manual_seed(options["seed"])
     net = Net(images.shape[-1], options["pooling"])
     net.load_state_dict(start)
@@ -68,12 +68,16 @@ def train(
             value = loss(net(x), y) + 0.5 * options["alpha_w"] * net.roughness()
             value.backward()
             optimizer.step()
-    net.eval()
+    return net
+
+
+@torch.no_grad()
+def accuracy(net: Net, images: torch.Tensor, labels: torch.Tensor) -> float:
+    """Return the accuracy of a network on images, in percent."""
     right = 0
-    with torch.no_grad():
-        for x, y in DataLoader(TensorDataset(images[count:], labels[count:]), batch_size=500):
-            right += int((net(x).argmax(dim=1) == y).sum())
-    return 100 * right / (len(images) - count)
+    for x, y in DataLoader(TensorDataset(images, labels), batch_size=500):
+        right += int((net(x).argmax(dim=1) == y).sum())
+    return 100 * right / len(images)
 
 
 def main() -> None:
@@ -83,10 +87,10 @@ def main() -> None:
     images, labels = arrays.pop("images"), arrays.pop("labels")
     options = json.loads(sys.argv[2])
     began = time.perf_counter()
-    accuracies = [
-        train(images, labels, options["count"], arrays, options | {"seed": seed})
-        for seed in range(options["trials"])
-    ]
+    count, accuracies = options["count"], []
+    for seed in range(options["trials"]):
+        net = train(images, labels, count, arrays, options | {"seed": seed})
+        accuracies.append(accuracy(net, images[count:], labels[count:]))
     seconds = time.perf_counter() - began
     told = {"seconds": seconds, "accuracies": accuracies, "threads": torch.get_num_threads()}
     print(json.dumps(told))

@@ -30,7 +30,7 @@ def test_a_chapter_is_the_sum_of_its_studies():
         assert whole.cost.memory_gib == max(row.cost.memory_gib for row in each)
     cost = {row.study: row.cost.seconds for row in rows}
     assert cost["baseline-prolonged"] < cost["baseline-original"]  # its coarse networks are there
-    assert cost["joint-literal"] > 1.5 * cost["joint-pooled"]
+    assert cost["joint-literal"] > cost["joint-pooled"]  # a pass is more than an epoch's work
 
 
 def row(tier, chapter, hours):
