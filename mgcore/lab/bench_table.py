@@ -16,7 +16,7 @@ from mgcore.lab.bench import sgemm_rate, step_rate, surface_rate, training_rate,
 from mgcore.lab.bench_newton import product_costs, race
 from mgcore.lab.bench_study import duel, newton_memory, study_rate
 from mgcore.lab.execute import cores, everywhere, settle_process
-from mgcore.lab.files import write_json
+from mgcore.lab.files import read_json, write_json
 from mgcore.lab.protocol import Protocol
 
 Part = Callable[["Size"], list["Row"]]
@@ -229,3 +229,16 @@ def write(file: Path, rows: list[Row], repeats: int) -> None:
     }
     file.parent.mkdir(parents=True, exist_ok=True)
     write_json(file, content)
+
+
+def read(file: Path) -> tuple[list[Row], dict[str, str | int | float]]:
+    """Return the rows that :func:`write` kept, and when and where they were measured.
+
+    Raises
+    ------
+    RecordError
+        If the file is missing, truncated or altered.
+    """
+    content = read_json(file)
+    rows = [Row(**row) for row in content.pop("rows")]
+    return rows, content

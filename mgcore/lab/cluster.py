@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from joblib import Parallel, delayed, parallel_config
 
 from mgcore.lab.canary import canary, digest
@@ -137,6 +138,7 @@ def run_on(
 
 def _settled(function: Callable[..., Any], *arguments: Any) -> Any:
     settle_process()
+    torch.set_num_threads(1)  # of this thread of the worker, which may not be the one that settled
     return function(*arguments)
 
 

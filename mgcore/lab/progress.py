@@ -29,8 +29,8 @@ SAY = 60.0  # seconds between two lines, where no trial ends meanwhile
 class Ticker:
     """What a worker says of its trial: the image-steps done, and the network in training."""
 
-    def __init__(self, file: Path) -> None:
-        self.file, self.done, self.network = file, 0.0, ""
+    def __init__(self, file: Path, network: str = "") -> None:
+        self.file, self.done, self.network = file, 0.0, network
 
     def __call__(self, work: float) -> None:
         """Add image-steps."""

@@ -129,7 +129,7 @@ def run_study(
             return cluster.run_on(client, _work, jobs)
         if together:
             return in_lockstep(
-                _work, jobs, lambda number: Ticker(claims.progress_file(number)), protocol,
+                _work, jobs, lambda number: Ticker(claims.progress_file(number), "all"), protocol,
                 device=device, cache=cache, code=code, lowering=lowering,
             )  # fmt: skip
         return run_parallel(_work, jobs, workers)

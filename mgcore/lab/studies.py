@@ -49,8 +49,8 @@ CHAPTERS: dict[str, tuple[str, ...]] = {
         "classifier-unpooled", "classifier-pooled", "classifier-package", "joint-pooled",
         "joint-unpooled", "joint-package", "joint-literal",
     ),
-    "calibration": ("medium-original", "printed-baseline", "printed-pooling"),
 }  # fmt: skip
+CHAPTERS["further"] = tuple(s for s in STUDIES if s not in sum(CHAPTERS.values(), ()))
 
 
 def study_protocol(

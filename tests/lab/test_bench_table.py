@@ -5,8 +5,8 @@ import pytest
 from mgcore.lab import bench_study, bench_table
 from mgcore.lab.bench_newton import Race
 from mgcore.lab.bench_study import duel, measure_flops, study_rate
-from mgcore.lab.bench_table import PARTS, Row, Size, bench, show, write
-from mgcore.lab.files import read_json
+from mgcore.lab.bench_table import PARTS, Row, Size, bench, read, show, write
+from mgcore.lab.files import RecordError
 from mgcore.lab.protocol import Protocol
 
 TINY = Size(0.0, 64, 1, (64, 64, 32), 64, 40, 8)
@@ -88,9 +88,13 @@ def test_runs_are_repeated_and_medians_kept(monkeypatch, tmp_path):
     assert text[0].split() == ["speed", "2", "GFLOP/s", "0.50", "of", "SGEMM", "alone"]
     assert text[1].split() == ["size", "4", "GiB"]
     write(tmp_path / "bench" / "table.json", rows, 3)
-    kept = read_json(tmp_path / "bench" / "table.json")
-    assert kept["rows"][0]["ratio"] == 0.5 and kept["runs"] == 3
-    assert "cores" in kept["machine"] and len(kept["date"]) == 10 and kept["load"] >= 0
+    again, about = read(tmp_path / "bench" / "table.json")
+    assert again == rows and about["runs"] == 3
+    assert "cores" in about["machine"] and len(about["date"]) == 10 and about["load"] >= 0
+    file = tmp_path / "bench" / "table.json"
+    file.write_text(file.read_text().replace("0.5", "0.9"))
+    with pytest.raises(RecordError, match="table.json is truncated or altered"):
+        read(file)
 
 
 def test_an_unknown_part_gets_one_sentence():
