@@ -7,8 +7,6 @@ happened.  ``tests/test_soak.py`` runs the short form.
 from __future__ import annotations
 
 import argparse
-import io
-import json
 import os
 import random
 import shutil
@@ -17,141 +15,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from functools import lru_cache
 from pathlib import Path
-from unittest import mock
 
-import mgcore.__main__ as command
-from mgcore.lab import Protocol, Record, RecordError
-from mgcore.lab.study import metric_hash, run_trial
+from breakable import TINY, Place, Skip, disk, fill, one_sentence, wait_for
 
-ROOT = Path(__file__).resolve().parents[1]
-SIZES = {
-    "n_coarse": 64, "n_fine": 64, "n_validation": 12, "coarse_epochs": 6, "fine_epochs": 6,
-    "batch": 8, "subset": 8, "resolution": 8, "dtype": "float64", "dataset": "strokes",
-    "tier": "smoke", "learning_rate": 0.02, "name": "tiny",
-}  # fmt: skip
-TINY = Protocol(**SIZES)
-# The command line on the protocol that is given; the clock jumps a year at every look, if asked.
-SCRIPT = """
-import json, sys, time
-about = json.loads(sys.argv[1])
-if about["clock"]:
-    real, looks = time.time, []
-    time.time = lambda: real() + (looks.append(1) or 3.2e7 * (len(looks) % 3 - 1))
-import mgcore.__main__ as command
-from mgcore.lab import Protocol
-command.study_protocol = lambda *_: Protocol.from_json(about["protocol"])
-sys.exit(command.main(about["arguments"]))
-"""
-
-
-class Skip(Exception):
-    """A fault that this machine does not let us make; the message says which permission lacks."""
-
-
-class Place:
-    """A record, a cache, and the processes that work on them."""
-
-    def __init__(self, folder: Path, protocol: Protocol = TINY) -> None:
-        self.folder, self.protocol = folder, protocol
-        self.record, self.cache = folder / "record", folder / "cache"
-        self.environment = {"MGCORE_CACHE": str(self.cache), "OMP_NUM_THREADS": "1"}
-
-    def start(self, trials: int, workers: int = 1, clock: bool = False) -> subprocess.Popen[str]:
-        arguments = self.arguments(trials, workers)
-        about = {"protocol": self.protocol.to_json(), "arguments": arguments, "clock": clock}
-        return subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, json.dumps(about)], cwd=ROOT, text=True,
-            env=os.environ | self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            start_new_session=True,
-        )  # fmt: skip
-
-    def run(self, trials: int, workers: int = 1, clock: bool = False) -> tuple[int, str]:
-        """Run to the end in another process; return the exit status and the complaint."""
-        process = self.start(trials, workers, clock)
-        _, said = process.communicate(timeout=900)
-        return process.returncode, said
-
-    def run_here(self, trials: int) -> tuple[int, str]:
-        """Do the same in this process, which has no start-up to pay for."""
-        said, before = io.StringIO(), signal.getsignal(signal.SIGTERM)
-        with (
-            mock.patch.object(command, "study_protocol", lambda *_: self.protocol),
-            mock.patch.dict(os.environ, self.environment),
-            redirect_stderr(said), redirect_stdout(io.StringIO()),
-        ):  # fmt: skip
-            status = command.main(self.arguments(trials))
-        signal.signal(signal.SIGTERM, before)
-        return status, said.getvalue()
-
-    def arguments(self, trials: int, workers: int = 1) -> list[str]:
-        given = ["run", "baseline-original", "--trials", str(trials), "--device", "cpu"]
-        return given + ["--workers", str(workers), "--record", str(self.record), "--quiet"]
-
-    def finish(self, trials: int) -> None:
-        """Run to the end, and see that the metrics are those of a run without any fault."""
-        status, said = self.run_here(trials)
-        assert status == 0, said
-        assert metric_hash(Record(self.record).trials(trials)) == whole(trials, self.protocol)
-
-    def whole_files(self) -> int:
-        """Return how many trials are there; every file must be whole."""
-        if not (self.record / "protocol.json").exists():
-            return 0
-        record = Record(self.record)
-        if record.has_arrays():
-            record.arrays()
-        return len([record.trial(n) for n in record.numbers()]) + 0 * len(record.canary or {})
-
-
-@lru_cache
-def whole(trials: int, protocol: Protocol) -> str:
-    """Return the metric hash of a run without any fault."""
-    return metric_hash([_trial(n, protocol) for n in range(trials)])
-
-
-@lru_cache
-def _trial(number: int, protocol: Protocol) -> dict:
-    return {"trial": number, "metrics": run_trial(protocol, number)["metrics"]}
-
-
-def one_sentence(said: str, *words: str) -> str:
-    """Return a complaint, which must be one line of the program's own, with the words in it."""
-    lines = [line for line in said.splitlines() if line]
-    assert len(lines) == 1 and lines[0].startswith("mgcore: "), said
-    assert all(word in said for word in words), said
-    return lines[0]
-
-
-@contextmanager
-def disk(folder: Path, size: str) -> Iterator[Path]:
-    """Mount a file system of that size."""
-    folder.mkdir(parents=True)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
-    if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
-        raise Skip("no file system may be mounted here (needs root)")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-def fill(folder: Path, leave: int) -> Path:
-    """Fill a disk up but for some bytes; return the file that does."""
-    file = folder / "filler"
-    file.write_bytes(b"x" * (os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize - leave))
-    return file
-
-
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    """Wait until `condition` holds while `process` is at work."""
-    limit = time.monotonic() + 300
-    while not condition():
-        assert process.poll() is None and time.monotonic() < limit, process.communicate()[1]
-        time.sleep(0.01)
+from mgcore.lab import RecordError
 
 
 def kills(folder: Path, draw: random.Random, short: bool) -> str:
@@ -236,11 +104,8 @@ def full_tmp(folder: Path, draw: random.Random, short: bool) -> str:
         for name in ("TMPDIR", "TEMP", "TMP", "JOBLIB_TEMP_FOLDER"):
             place.environment[name] = str(small)
         status, said = place.run(2, workers=2)
-        if status:
-            one_sentence(said)
-        else:
-            assert "Traceback" not in said, said
-        happened = "refused: " + said.strip() if status else "two workers finished all the same"
+        assert status or "Traceback" not in said, said
+        happened = one_sentence(said) if status else "two workers finished all the same"
         place.environment = Place(folder).environment
         place.finish(2)
     return happened
@@ -268,7 +133,7 @@ def clock(folder: Path, draw: random.Random, short: bool) -> str:
     """The clock jumps by years, and files are dated 1971 and 2100."""
     place = Place(folder)
     process = place.start(2, clock=True)
-    wait_for(lambda: len(list(place.cache.glob("*.npz"))) >= 2, process)
+    wait_for(lambda: any(place.cache.glob("fine-*.npz")), process)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     for file in [f for f in folder.rglob("*") if f.is_file()]:
@@ -310,14 +175,11 @@ def damage(folder: Path, draw: random.Random, short: bool) -> str:
     for name in names:
         for kind in ("truncated", "flipped"):
             for _ in range(1 if short else 8):
-                file, content = place.record / name, bytearray((place.record / name).read_bytes())
-                spot = draw.randrange(len(content) - 2)
-                if kind == "truncated":
-                    del content[spot:]
-                else:
-                    content[spot] ^= 1 << draw.randrange(8)
+                file = place.record / name
                 good = file.read_bytes()
-                file.write_bytes(bytes(content))
+                spot = draw.randrange(len(good) - 2)
+                flipped = bytes([good[spot] ^ 1 << draw.randrange(8)]) + good[spot + 1 :]
+                file.write_bytes(good[:spot] + flipped * (kind == "flipped"))
                 try:
                     place.whole_files()
                 except RecordError as error:
@@ -332,10 +194,8 @@ def damage(folder: Path, draw: random.Random, short: bool) -> str:
                     assert str(place.record) in said and "runs again" in said
                 tried["refused" if status else "computed again"] += 1
                 place.finish(2)
-    return (
-        f"{len(names)} files, each time noticed and named: "
-        + ", ".join(f"{count} {what}" for what, count in tried.items())
-    )
+    outcomes = ", ".join(f"{count} {what}" for what, count in tried.items())
+    return f"{len(names)} files, each time noticed and named: {outcomes}"
 
 
 def damaged_checkpoints(folder: Path, draw: random.Random, short: bool) -> str:
@@ -348,21 +208,17 @@ def damaged_checkpoints(folder: Path, draw: random.Random, short: bool) -> str:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
         for file in place.cache.glob("*.npz"):
-            content = bytearray(file.read_bytes())
-            if draw.random() < 0.5:
-                del content[draw.randrange(len(content)) :]
-            else:
-                content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
-            file.write_bytes(bytes(content))
+            good = file.read_bytes()
+            spot = draw.randrange(len(good))
+            flipped = bytes([good[spot] ^ 1 << draw.randrange(8)]) + good[spot + 1 :]
+            file.write_bytes(good[:spot] + flipped * draw.randrange(2))
             count += 1
         place.finish(2)
     return f"{count} damaged, computed again or as they were, equal metrics"
 
 
-FAULTS = [
-    kills, two_processes, full_record, full_cache, full_tmp, read_only, clock, signals, damage,
-    damaged_checkpoints,
-]  # fmt: skip
+FAULTS = [kills, two_processes, full_record, full_cache, full_tmp, read_only, clock, signals]
+FAULTS += [damage, damaged_checkpoints]
 
 
 def main() -> int:
@@ -384,8 +240,7 @@ def main() -> int:
                 happened = f"SKIPPED: {reason}"
             except (AssertionError, RecordError, subprocess.SubprocessError) as error:
                 happened, bad = f"LOST SOMETHING: {error}", bad + 1
-        took = time.monotonic() - began
-        print(f"{fault.__doc__}\n    {happened} [{took:.0f} s]", flush=True)
+        print(f"{fault.__doc__}\n    {happened} [{time.monotonic() - began:.0f} s]", flush=True)
     print("nothing lost" if not bad else f"{bad} faults lost something")
     return int(bool(bad))
 
