@@ -146,11 +146,10 @@ def clock(folder: Path, draw: random.Random, short: bool) -> str:
 
 def signals(folder: Path, draw: random.Random, short: bool) -> str:
     """SIGINT and SIGTERM."""
-    sizes = {"resolution": 28, "n_fine": 2000, "n_coarse": 2000, "fine_epochs": 20}
-    slowest = 0.0
+    long, slowest = TINY.changed(coarse_epochs=10_000, fine_epochs=10_000), 0.0
     cases = [(s, w) for s in (signal.SIGINT, signal.SIGTERM) for w in (1, 2)]
     for number, (which, workers) in enumerate(cases[1::2] if short else cases * 2):
-        place = Place(folder / str(number), TINY.changed(**sizes))
+        place = Place(folder / str(number), long)
         process = place.start(4, workers)
         wait_for(lambda p=place: any(p.cache.glob("*.npz")), process)
         time.sleep(draw.uniform(0, 1))

@@ -41,7 +41,7 @@ class Size:
     budget: float = 1.0  # seconds for a rate
     count: int = 2000  # images of a comparison with the plain script
     epochs: int = 2
-    study: tuple[int, int, int] = (4000, 2000, 2000)  # coarse, fine and validation images
+    study: tuple[int, int, int] = (4000, 1000, 1000)  # a tenth of the paper tier's images
     newton: int = 10_000  # images whose features are kept
     race: int = 300  # digits
     resolution: int = 28
@@ -80,11 +80,15 @@ def rate_rows(size: Size) -> list[Row]:
 
 
 def study_rows(size: Size) -> list[Row]:
-    """Measure a study of a trial a core beside the bare steps that it is made of."""
+    """Measure a study of a trial a core beside the bare steps that it is made of.
+
+    It is the paper tier's with fewer images, and with the smoke tier's few points of surfaces, so
+    that the shares of training, evaluation and measures are about the paper tier's.
+    """
     coarse, fine, validation = size.study
     protocol = Protocol.calibrated(
-        "class", dataset="strokes", resolution=size.resolution, n_coarse=coarse, n_fine=fine,
-        n_validation=validation,
+        "paper", tier="smoke", dataset="strokes", resolution=size.resolution, n_coarse=coarse,
+        n_fine=fine, n_validation=validation, subset=fine // 5,
     )  # fmt: skip
     alone = sgemm_rate(size.budget)
     before = _weighted(protocol, size)
