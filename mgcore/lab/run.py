@@ -111,7 +111,10 @@ def run_study(
     device = choose_device(device)
     together = device == "cuda" if lockstep is None else lockstep
     if scheduler is not None and (together or device == "cuda"):
-        raise ValueError(f"scheduler={scheduler!r} with device={device!r}; accepted: 'cpu'.")
+        raise ValueError(
+            f"scheduler={scheduler!r} with lockstep={together} on {device!r}; accepted: "
+            "device='cpu' without it."
+        )
     use_tf32(tf32)
     folder = Path(record) if record is not None else reader_folder("study", protocol)
     kept = Record.create(folder, protocol, criteria)

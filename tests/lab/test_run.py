@@ -382,6 +382,15 @@ def test_bad_devices_get_one_sentence(tiny, place, device, sentence, monkeypatch
     assert not place["record"].exists()
 
 
+def test_a_cluster_computes_one_trial_after_another(tiny, place):
+    with pytest.raises(ValueError) as raised:
+        study(tiny(), 1, place, scheduler="tcp://x:1", lockstep=True)
+    assert str(raised.value) == (
+        "scheduler='tcp://x:1' with lockstep=True on 'cpu'; accepted: device='cpu' without it."
+    )
+    assert not place["record"].exists()
+
+
 def test_absent_mnist_gets_one_sentence_and_leaves_a_usable_record(
     tiny, place, tmp_path, monkeypatch
 ):
