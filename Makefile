@@ -70,6 +70,10 @@ lock: $(STAMP) ## remake requirements.txt from pyproject.toml
 mutants: $(STAMP) ## plant each fault of tests/mutants.txt in a copy; some test must fail
 	@$(PY) tests/mutants.py
 
+.PHONY: soak
+soak: $(STAMP) ## break a study in every way a computer can, and list what happened (half an hour)
+	@$(PY) tests/soak.py
+
 .PHONY: bench
 bench: $(STAMP) ## measure this machine: training rate beside matrix multiplication
 	@$(PY) -m mgcore bench

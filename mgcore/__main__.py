@@ -13,19 +13,20 @@ from typing import Any
 
 from mgcore.lab.canary import still_holds
 from mgcore.lab.claims import criteria
-from mgcore.lab.execute import DEVICES
+from mgcore.lab.execute import DEVICES, choose_device
 from mgcore.lab.protocol import TIERS, Protocol
 from mgcore.lab.record import Record, records_folder
 from mgcore.lab.run import check_trials, run_study
-from mgcore.lab.studies import STUDIES, study_protocol
+from mgcore.lab.studies import CHAPTERS, STUDIES, study_protocol
 from mgcore.lab.study import metric_hash
+from mgcore.many import LOWERING, LOWERINGS
 
 
 class _Parser(argparse.ArgumentParser):
     """A parser whose complaint is one sentence."""
 
     def error(self, message: str) -> Any:
-        sys.exit(f"mgcore: {message}; see python -m mgcore --help.")
+        sys.exit(f"mgcore: {' '.join(message.split())}; see python -m mgcore --help.")
 
 
 def _trials(text: str) -> int:
@@ -43,15 +44,19 @@ def _arguments(given: list[str] | None) -> argparse.Namespace:
     parser = _Parser(prog="python -m mgcore", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
 
-    def common(name: str, summary: str, tier: str = "paper") -> argparse.ArgumentParser:
+    def common(name: str, summary: str, tier: str | None = "paper") -> argparse.ArgumentParser:
         one = commands.add_parser(name, help=summary, description=summary)
         one.add_argument("--tier", choices=TIERS, default=tier)
         one.add_argument("--dataset", choices=("mnist", "strokes"))
         one.add_argument("--seed", type=int, default=0)
         return one
 
-    plan = common("plan", "predict what studies cost on this machine")
-    plan.add_argument("--trials", type=_trials, default=20)
+    plan = common("plan", "predict what chapters cost on this machine, at every tier", None)
+    plan.add_argument("--trials", type=_trials, help="of each study; the tier's usual number")
+    plan.add_argument(
+        "--check", nargs="+", choices=CHAPTERS, metavar="CHAPTER",
+        help="run chapters afresh and print the time beside the prediction",
+    )  # fmt: skip
     run = common("run", "run what is missing of a study")
     run.add_argument("study", choices=sorted(STUDIES))
     run.add_argument("--trials", type=_trials, default=20)
@@ -59,13 +64,21 @@ def _arguments(given: list[str] | None) -> argparse.Namespace:
     run.add_argument("--record", type=Path, help="folder of the record")
     run.add_argument("--criteria", type=Path, help="claims file under which a record is begun")
     run.add_argument("--workers", type=_trials, help="processes; as many as cores by default")
+    run.add_argument("--scheduler", help="Dask scheduler whose workers run it: tcp://host:8786")
+    run.add_argument("--tf32", action="store_true", help="let a GPU multiply in TF32")
+    run.add_argument("--lowering", choices=LOWERINGS, default=LOWERING, help="of a GPU's steps")
+    run.add_argument("--quiet", action="store_true", help="do not show how far it is")
     verify = commands.add_parser("verify", help="check records, and compare one with another")
     verify.add_argument("records", type=Path, nargs="*", help="folders; all of the book's if none")
     verify.add_argument("--against", type=Path, help="folder of the record to compare with")
-    bench = common("bench", "measure a trial beside bare steps and a matrix product", "class")
-    bench.add_argument("--pooling", action="store_true")
-    bench.add_argument("--newton", action="store_true", help="Newton's methods instead of a trial")
-    bench.add_argument("--json", type=Path, help="with --newton: file to keep the figures in")
+    bench = commands.add_parser("bench", help=(said := "measure this machine"), description=said)
+    bench.add_argument("parts", nargs="*", help="of the table: rates study plain newton surfaces")
+    bench.add_argument("--repeats", type=_trials, default=1, help="runs, of which the medians")
+    bench.add_argument("--newton", action="store_true", help="Newton's methods alone, at length")
+    bench.add_argument("--vectorised", action="store_true", help="networks in lockstep alone")
+    bench.add_argument("--networks", type=_trials, default=60, help="with --vectorised")
+    bench.add_argument("--device", choices=DEVICES, default="auto", help="with --vectorised")
+    bench.add_argument("--json", type=Path, help="file to keep the figures in")
     calibrate = commands.add_parser("calibrate", help="run the calibration again, on MNIST")
     calibrate.add_argument("file", type=Path, help="where its runs are kept")
     return parser.parse_args(given)
@@ -77,15 +90,28 @@ def _protocol(options: argparse.Namespace, study: str) -> Protocol:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from mgcore.lab.plan import predict
+    from mgcore.lab import budget
 
-    print(f"{'study':<20}{'TFLOP':>8}{'hours':>8}{'GiB':>6}{'MB on disk':>12}")
-    for study in STUDIES:
-        cost = predict(_protocol(options, study), options.trials)
-        print(
-            f"{study:<20}{cost.tflop:>8.1f}{cost.seconds / 3600:>8.2f}{cost.memory_gib:>6.1f}"
-            f"{cost.disk_mb:>12.0f}"
-        )
+    if options.check:
+        tier = options.tier or "class"
+        found = budget.check(options.check, tier, options.trials, options.dataset)
+        print(f"{'chapter':<14}{'predicted':>11}{'actual':>9}{'actual / predicted':>20}")
+        for chapter, (said, took) in found.items():
+            pair = budget.spell(said), budget.spell(took)
+            print(f"{chapter:<14}{pair[0]:>11}{pair[1]:>9}{took / said:>20.2f}")
+        return 0
+    prices = budget.prices_for(TIERS, options.dataset)
+    rows = budget.plan_book(TIERS, options.trials, options.dataset, options.seed, prices)
+    print(f"{'tier':<7}{'chapter and study':<26}{'trials':>7}{'time':>9}{'GiB':>6}{'MB':>7}")
+    for row in rows:
+        if row.study is None or row.tier == options.tier:
+            name = row.chapter if row.study is None else f"  {row.study}"
+            time, cost = budget.spell(row.cost.seconds), row.cost
+            print(
+                f"{row.tier:<7}{name:<26}{row.trials:>7}{time:>9}{cost.memory_gib:>6.1f}"
+                f"{cost.disk_mb:>7.0f}"
+            )
+    print(f"On {prices.processes} processes: {budget.fits_an_hour(rows)}")
     return 0
 
 
@@ -94,6 +120,8 @@ def _run(options: argparse.Namespace) -> int:
     record = run_study(
         protocol, options.trials, options.device, record=options.record, workers=options.workers,
         criteria=criteria(options.criteria) if options.criteria else None,
+        progress=not options.quiet, scheduler=options.scheduler, tf32=options.tf32,
+        lowering=options.lowering,
     )  # fmt: skip
     trials = record.trials(options.trials)
     print(f"{record.folder}: {len(trials)} trials, metrics {metric_hash(trials)}")
@@ -122,16 +150,29 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _bench(options: argparse.Namespace) -> int:
+    if options.vectorised:
+        return _bench_vectorised(options)
     if options.newton:
         return _bench_newton(options.json)
-    from mgcore.lab.bench import trial_rates
+    from mgcore.lab import bench_table
 
-    study = "pooling-original" if options.pooling else "baseline-original"
-    options.dataset = options.dataset or "strokes"  # what is drawn does not change the rates
-    print(f"{'one thread':<40}{'GFLOP/s':>9}{'of SGEMM':>10}{'of bare step':>14}")
-    for rate in trial_rates(_protocol(options, study)):
-        step = "" if rate.of_step is None else f"{rate.of_step:.2f}"
-        print(f"{rate.name:<40}{rate.gflops:>9.1f}{rate.of_sgemm:>10.2f}{step:>14}")
+    rows = bench_table.bench(tuple(options.parts or bench_table.PARTS), options.repeats)
+    print(bench_table.show(rows))
+    if options.json:
+        bench_table.write(options.json, rows, options.repeats)
+    return 0
+
+
+def _bench_vectorised(options: argparse.Namespace) -> int:
+    from mgcore.lab.bench_vectorised import vectorised_rates
+
+    device = choose_device(options.device)
+    found = vectorised_rates(device, options.networks)
+    print(f"{options.networks} networks on {device}")
+    for one in found:
+        name = f"{one.resolution}×{one.resolution}, {'pooling' if one.pooling else 'no pooling'}"
+        name += f", {one.how}{', TF32' * one.tf32}"
+        print(f"{name:<50}{one.flops / 1e9:>12.1f} GFLOP/s")
     return 0
 
 
@@ -168,7 +209,7 @@ def main(given: list[str] | None = None) -> int:
     try:
         return command(options)
     except (ValueError, OSError, FloatingPointError) as error:
-        print(f"mgcore: {error}", file=sys.stderr)
+        print(f"mgcore: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("mgcore: stopped; what was finished is kept.", file=sys.stderr)

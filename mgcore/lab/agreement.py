@@ -85,9 +85,21 @@ def cells(trials: list[Trial]) -> list[Cell]:
 
 
 def values(trials: list[Trial], cell: Cell) -> list[float]:
-    """Return one cell of every trial."""
+    """Return one cell of every trial.
+
+    Raises
+    ------
+    ValueError
+        If a trial has no number for it.
+    """
     arm, place, metric = cell
-    return [trial["metrics"][arm][place][metric] for trial in trials]
+    try:
+        return [float(trial["metrics"][arm][place][metric]) for trial in trials]
+    except (KeyError, IndexError, ValueError):
+        raise ValueError(
+            f"record: a trial has no {metric} of {arm!r} at place {place}; accepted: trials with "
+            "the networks and epochs of their protocol."
+        ) from None
 
 
 def compare(mine: Record, record: Record) -> Agreement:

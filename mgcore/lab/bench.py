@@ -1,35 +1,25 @@
 """Measured rates of this machine: the model's arithmetic beside a plain matrix product.
 
-Everything that is compared is measured in one call, alternately, in one thread.
+A rate is floating-point operations of the model a second: convolutions and classifier, training
+and evaluation, a multiplication and an addition counting two.  Everything is in one thread.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from statistics import median
 
 import torch
 
-from mgcore.lab.execute import settle_process
 from mgcore.lab.protocol import ARMS, Protocol
-from mgcore.lab.study import run_trial
+from mgcore.landscape import filter_normalised_direction, surface
 from mgcore.networks import forward_flops, initial_weights, step_flops
 from mgcore.objective import Objective
+from mgcore.sgd import train_epoch
 
 
-@dataclass(frozen=True)
-class Rate:
-    """Floating-point operations a second, and what they are a fraction of."""
-
-    name: str
-    gflops: float
-    of_sgemm: float
-    of_step: float | None = None
-
-
-def _seconds(function: Callable[[], object], budget: float) -> float:
+def seconds(function: Callable[[], object], budget: float) -> float:
     """Return the median time of a call, over about `budget` seconds."""
     function()
     times: list[float] = []
@@ -41,10 +31,10 @@ def _seconds(function: Callable[[], object], budget: float) -> float:
     return median(times)
 
 
-def sgemm_rate(budget: float = 0.5) -> float:
+def sgemm_rate(budget: float = 1.0) -> float:
     """Return the rate of a 1024×1024 float32 matrix product in one thread, in FLOP/s."""
     a = torch.rand(1024, 1024)
-    return 2 * 1024**3 / _seconds(lambda: a @ a, budget)
+    return 2 * 1024**3 / seconds(lambda: a @ a, budget)
 
 
 def step_rate(resolution: int, pooling: bool, batch: int = 32, budget: float = 1.0) -> float:
@@ -65,7 +55,43 @@ def step_rate(resolution: int, pooling: bool, batch: int = 32, budget: float = 1
         ):
             w.data.sub_(g, alpha=1e-3)
 
-    return batch * step_flops(resolution, pooling) / _seconds(step, budget)
+    return batch * step_flops(resolution, pooling) / seconds(step, budget)
+
+
+def training_rate(
+    resolution: int, pooling: bool, batch: int = 32, budget: float = 1.0
+) -> float:
+    """Return the rate of training as a study does it, in FLOP/s.
+
+    Beside the bare step: gathering the minibatch, both penalties, momentum.
+    """
+    draw = torch.Generator().manual_seed(0)
+    objective = Objective(resolution, pooling, alpha_theta=1e-4, alpha_w=1e-4)
+    weights = {k: w.float() for k, w in initial_weights(resolution, pooling, draw).items()}
+    velocity = {name: torch.zeros_like(w) for name, w in weights.items()}
+    images, labels = torch.rand(8 * batch, 1, resolution, resolution), torch.arange(8 * batch) % 10
+    order = torch.randperm(8 * batch, generator=draw)
+
+    def some() -> None:
+        train_epoch(
+            objective, weights, velocity, images, labels, order, rate=1e-4, batch=batch,
+            momentum=0.9, nesterov=True,
+        )  # fmt: skip
+
+    return 8 * batch * step_flops(resolution, pooling) / seconds(some, budget)
+
+
+def surface_rate(resolution: int, pooling: bool, budget: float = 1.0) -> float:
+    """Return the rate of loss surfaces, in FLOP/s: points of a plane, 200 images each."""
+    draw = torch.Generator().manual_seed(0)
+    objective = Objective(resolution, pooling, alpha_theta=1e-4, alpha_w=1e-4)
+    weights = {k: w.float() for k, w in initial_weights(resolution, pooling, draw).items()}
+    pair = tuple(filter_normalised_direction(weights, draw) for _ in range(2))
+    images, labels = torch.rand(200, 1, resolution, resolution), torch.arange(200) % 10
+    steps = torch.linspace(-1, 1, 2)
+    flops = len(steps) ** 2 * len(images) * forward_flops(resolution, pooling)
+    plane = lambda: surface(objective, weights, pair, steps, images, labels)  # noqa: E731
+    return flops / seconds(plane, budget)
 
 
 def trial_flops(protocol: Protocol, arms: tuple[str, ...] = ARMS) -> dict[tuple[str, str], float]:
@@ -84,44 +110,3 @@ def trial_flops(protocol: Protocol, arms: tuple[str, ...] = ARMS) -> dict[tuple[
             networks * (whole + between) * forward_flops(size, protocol.pooling)
         )
     return flops
-
-
-def trial_rates(protocol: Protocol, budget: float = 2.0) -> list[Rate]:
-    """Measure a whole trial on one core beside the bare step and a matrix product.
-
-    Parameters
-    ----------
-    protocol : Protocol
-        Should take minutes, so that start-up does not count.
-    budget : float
-        Seconds for each of the bare measurements, before and after the trial.
-
-    Returns
-    -------
-    list of Rate
-        Of the matrix product, the bare step on both grids and weighted as in the trial, and the
-        trial: FLOPs of training and evaluation over all its time, data preparation included.
-    """
-    settle_process()
-    sizes = {"coarse": protocol.resolution // 2, "fine": protocol.resolution}
-
-    def bare() -> list[float]:
-        steps = [step_rate(n, protocol.pooling, protocol.batch, budget) for n in sizes.values()]
-        return [sgemm_rate(budget), *steps]
-
-    before = bare()
-    result = run_trial(protocol, 0)
-    sgemm, coarse, fine = (sum(pair) / 2 for pair in zip(before, bare(), strict=True))
-    flops = trial_flops(protocol)
-    bare_seconds = sum(
-        work / (coarse if grid == "coarse" else fine) for (grid, _), work in flops.items()
-    )
-    total = sum(flops.values())
-    step, trial = total / bare_seconds, total / result["seconds"]["whole"]
-    return [
-        Rate("matrix product (SGEMM)", sgemm / 1e9, 1.0),
-        Rate(f"bare step, {sizes['coarse']}×{sizes['coarse']}", coarse / 1e9, coarse / sgemm),
-        Rate(f"bare step, {sizes['fine']}×{sizes['fine']}", fine / 1e9, fine / sgemm),
-        Rate("bare steps, weighted as in a trial", step / 1e9, step / sgemm, 1.0),
-        Rate("a whole trial", trial / 1e9, trial / sgemm, trial / step),
-    ]

@@ -20,7 +20,7 @@ from torch import Tensor
 from mgcore.classifier import ClassifierProblem, features
 from mgcore.curvature import flatten, local_model, unflatten
 from mgcore.data import load_digits
-from mgcore.lab.bench import _seconds
+from mgcore.lab.bench import seconds
 from mgcore.lab.execute import cores, settle_process
 from mgcore.lab.files import write_atomically
 from mgcore.networks import CLASSIFIER, initial_weights
@@ -82,13 +82,13 @@ def _product_costs(pooling: bool, budget: float, batch: int) -> list[ProductCost
     }
 
     def gradient() -> float:
-        return _seconds(lambda: objective.gradient(leaves, images, labels), budget)
+        return seconds(lambda: objective.gradient(leaves, images, labels), budget)
 
     found = []
     for form, product in forms.items():
         d = torch.randn(sum(w.numel() for w in weights.values()), generator=draw)
         before = gradient()
-        spent = _seconds(lambda p=product, d=d: p(d), budget)
+        spent = seconds(lambda p=product, d=d: p(d), budget)
         network = "pooling" if pooling else "no pooling"
         found.append(ProductCost(network, form, 2 * spent / (before + gradient())))
     return found

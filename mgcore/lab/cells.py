@@ -84,7 +84,7 @@ def cell(trial: Trial, name: str) -> float:
         if match := pattern.fullmatch(name):
             try:
                 return float(read(trial, *match.groups()))
-            except (KeyError, IndexError):
+            except (KeyError, IndexError, TypeError, ValueError):
                 raise ValueError(
                     f"cell={name!r} is not in trial {trial.get('trial')}; accepted: what its "
                     "protocol runs and measures."

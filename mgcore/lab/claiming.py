@@ -23,6 +23,12 @@ class Claims:
         except OSError as error:
             raise unwritable("cache", folder, error) from None
 
+    def __enter__(self) -> Claims:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release_all()
+
     def _file(self, number: int, kind: str) -> Path:
         return self.folder / f"{self.name}-{number}.{kind}"
 
@@ -56,15 +62,16 @@ class Claims:
         for number in list(self.held):
             self.release(number)
 
-    def under_way(self) -> int:
-        """Return the image-steps done in trials that are claimed here."""
-        done = 0
-        for number in list(self.held):
+    def under_way(self) -> dict[int, tuple[float, str]]:
+        """Return image-steps done and the network in training, of trials that are claimed here."""
+        found = {}
+        for number in sorted(self.held):
             try:
-                done += int(self.progress_file(number).read_text() or 0)
+                done, _, network = self.progress_file(number).read_text().partition(" ")
+                found[number] = float(done), network
             except (OSError, ValueError):
                 pass  # not written yet, or just being replaced
-        return done
+        return found
 
     @staticmethod
     def wait() -> None:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -37,6 +39,12 @@ def choose_device(device: str) -> str:
     if device == "cuda" and not available:
         raise ValueError("device='cuda', but torch finds no CUDA device; accepted here: 'cpu'.")
     return "cuda" if available and device != "cpu" else "cpu"
+
+
+def use_tf32(allowed: bool) -> None:
+    """Let a GPU multiply with 10 bits of mantissa, or not: torch does in convolutions by itself."""
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    torch.backends.cudnn.allow_tf32 = allowed
 
 
 def cores() -> int:
@@ -99,6 +107,36 @@ def _settled(caller: int, function: Callable[..., Any], *arguments: Any) -> Any:
     return function(*arguments)
 
 
+def everywhere(
+    function: Callable[..., Any], *arguments: Any, processes: int | None = None
+) -> list[Any]:
+    """Return what ``function(*arguments)`` gives in each of several processes, all at once.
+
+    A process begins when all have started, or after a minute.
+
+    Parameters
+    ----------
+    function : callable
+        Importable by name.
+    processes : int, optional
+        As many as cores by default.
+    """
+    processes = processes or cores()
+    with tempfile.TemporaryDirectory() as folder:
+        jobs = [(folder, number, processes, function, arguments) for number in range(processes)]
+        return list(run_parallel(_with_the_others, jobs, processes))
+
+
+def _with_the_others(
+    folder: str, number: int, processes: int, function: Callable[..., Any], arguments: tuple
+) -> Any:
+    (Path(folder) / str(number)).touch()
+    limit = time.monotonic() + 60
+    while len(list(Path(folder).iterdir())) < processes and time.monotonic() < limit:
+        time.sleep(0.005)
+    return function(*arguments)
+
+
 def run_parallel(
     function: Callable[..., Any], jobs: Iterable[tuple[Any, ...]], workers: int | None = None
 ) -> Iterator[Any]:
@@ -120,5 +158,7 @@ def run_parallel(
     """
     workers = workers or cores()
     with parallel_config(backend="loky", inner_max_num_threads=1):
-        pool = Parallel(n_jobs=workers, pre_dispatch="n_jobs", return_as="generator_unordered")
+        pool = Parallel(
+            n_jobs=workers, pre_dispatch="n_jobs", batch_size=1, return_as="generator_unordered"
+        )
         yield from pool(delayed(_settled)(os.getpid(), function, *job) for job in jobs)

@@ -59,11 +59,12 @@ def read_json(path: Path) -> dict[str, Any]:
     """Return the content of a file of the record, checked against its checksum."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+        whole = isinstance(content, dict) and content.pop("sha256", None) == checksum(content)
     except FileNotFoundError:
         raise RecordError(f"record: {path} is missing; accepted: a complete record.") from None
-    except (OSError, ValueError):
-        content = None
-    if not isinstance(content, dict) or content.pop("sha256", None) != checksum(content):
+    except (OSError, ValueError, RecursionError):
+        whole = False
+    if not whole:
         raise RecordError(
             f"record: {path} is truncated or altered; accepted: the file as it was written (a "
             "trial's may be deleted: the study then runs that trial again)."

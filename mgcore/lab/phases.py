@@ -8,20 +8,17 @@ so a kill costs one epoch, and a coarse network trained for one study serves eve
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import time
-import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from mgcore.lab.files import unwritable, write_atomically
+from mgcore.lab.checkpoints import Progress, load, save
 from mgcore.lab.protocol import Protocol
 from mgcore.objective import Objective, evaluate
 from mgcore.sgd import learning_rate, train_epoch
@@ -37,18 +34,6 @@ class Images:
     training_labels: Tensor  # (count,)
     validation: Tensor  # (count, 1, n, n)
     validation_labels: Tensor  # (count,)
-
-
-@dataclass
-class Progress:
-    """Where a phase stands: what a checkpoint holds."""
-
-    epoch: int
-    weights: dict[str, Tensor]
-    velocity: dict[str, Tensor]
-    history: list[dict[str, Any]] = field(default_factory=list)
-    state: dict[str, float] = field(default_factory=dict)  # of a Newton method: radius, work
-    seconds: dict[str, float] = field(default_factory=lambda: {"training": 0.0, "evaluation": 0.0})
 
 
 def stream(seed: int, trial: int, *purpose: str | int) -> torch.Generator:
@@ -116,14 +101,17 @@ def run_phase(
     if epochs is None:
         epochs = protocol.coarse_epochs if grid == "coarse" else protocol.fine_epochs
     device = images.training.device
-    now = _load(checkpoint, device)
+    now = load(checkpoint, device)
     if now is None:
         dtype = getattr(torch, protocol.dtype)
         weights = {name: w.to(device, dtype, copy=True) for name, w in start.items()}
         now = Progress(0, weights, {name: torch.zeros_like(w) for name, w in weights.items()})
         _measure(protocol, objective, images, now, epochs)
     else:
+        now.earlier = sum(now.seconds.values())
         tick(now.epoch * len(images.training))
+        if grid == "coarse" and now.epoch >= epochs:
+            now.earlier = 0.0  # another study's, which has counted it
     while now.epoch < epochs:
         began = time.perf_counter()
         order = torch.randperm(
@@ -134,9 +122,18 @@ def run_phase(
         now.seconds["training"] += time.perf_counter() - began
         _measure(protocol, objective, images, now, epochs)
         now.history[-1] |= told
-        _save(checkpoint, now)
+        save(checkpoint, now)
         tick(len(images.training))
     return now
+
+
+def measured_images(protocol: Protocol, epoch: int, epochs: int) -> tuple[str, int | None]:
+    """Return how the images an epoch is measured on are named, and how many of each kind they are.
+
+    All of them, None, at the first, the second and the last of `epochs`; else the subset's halves.
+    """
+    everything = epoch in (0, 1, epochs)
+    return ("all", None) if everything else ("subset", protocol.subset // 2)
 
 
 def _measure(
@@ -144,54 +141,11 @@ def _measure(
 ) -> None:
     """Append the measurements of this epoch to the history."""
     began = time.perf_counter()
-    everything = now.epoch in (0, 1, epochs)
-    count = None if everything else protocol.subset // 2
-    row: dict[str, Any] = {"epoch": now.epoch, "images": "all" if everything else "subset"}
+    kind, count = measured_images(protocol, now.epoch, epochs)
+    row: dict[str, Any] = {"epoch": now.epoch, "images": kind}
     for name in ("training", "validation"):
         x, y = getattr(images, name)[:count], getattr(images, f"{name}_labels")[:count]
         measured = evaluate(objective, now.weights, x, y)
         row |= {f"{name}_{metric}": value for metric, value in measured.items()}
     now.history.append(row)
     now.seconds["evaluation"] += time.perf_counter() - began
-
-
-def _save(path: Path | None, now: Progress) -> None:
-    """Replace the checkpoint atomically; a full disk or a kill leaves the one before."""
-    if path is None:
-        return
-    arrays = {f"weights/{k}": v.cpu().numpy() for k, v in now.weights.items()}
-    arrays |= {f"velocity/{k}": v.cpu().numpy() for k, v in now.velocity.items()}
-    about = {"epoch": now.epoch, "history": now.history, "seconds": now.seconds}
-    about["state"] = now.state
-    arrays["about"] = np.array(json.dumps(about))
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise unwritable("cache", path, error) from None
-    write_atomically(path, buffer.getvalue(), "cache")
-
-
-def _load(path: Path | None, device: torch.device) -> Progress | None:
-    """Return the checkpoint, or None where there is none or it cannot be read whole.
-
-    A damaged checkpoint costs time and nothing else: zip members carry a checksum, and the phase
-    is computed again.
-    """
-    if path is None or not path.exists():
-        return None
-    try:
-        with open(path, "rb") as whole, np.load(whole, allow_pickle=False) as file:
-            about = json.loads(str(file["about"]))
-            states: dict[str, dict[str, Tensor]] = {"weights": {}, "velocity": {}}
-            for name in file.files:
-                kind, _, key = name.partition("/")
-                if key:
-                    states[kind][key] = torch.from_numpy(file[name]).to(device)
-        return Progress(
-            about["epoch"], history=about["history"], seconds=about["seconds"],
-            state=about.get("state", {}), **states,
-        )  # fmt: skip
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None

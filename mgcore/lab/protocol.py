@@ -138,8 +138,9 @@ class Protocol:
                 options = ", ".join(repr(option) for option in accepted)
                 raise ValueError(f"{item.name}={value!r}; accepted: {options}.")
             kind = type(item.default)
-            if kind is float and isinstance(value, int) and not isinstance(value, bool):
-                object.__setattr__(self, item.name, float(value))
+            if kind is float and type(value) is int:
+                value = float(value) if abs(value) < 2**1000 else float("inf")
+                object.__setattr__(self, item.name, value)
             elif type(value) is not kind:
                 raise ValueError(
                     f"{item.name}={value!r}; accepted: a value of type {kind.__name__}."
@@ -158,10 +159,8 @@ class Protocol:
         if self.dataset == "mnist" and self.resolution != 28:
             raise ValueError(f"resolution={self.resolution} with dataset='mnist'; accepted: 28.")
         if min(self.n_coarse, self.n_fine) < self.batch:
-            raise ValueError(
-                f"batch={self.batch}; accepted: at most n_coarse={self.n_coarse} and "
-                f"n_fine={self.n_fine}."
-            )
+            most = f"n_coarse={self.n_coarse} and n_fine={self.n_fine}"
+            raise ValueError(f"batch={self.batch}; accepted: at most {most}.")
 
     @classmethod
     def printed(cls, tier: str = "paper", **changes: Any) -> Protocol:

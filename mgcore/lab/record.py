@@ -1,9 +1,8 @@
 """What is kept of a study: a folder with the protocol, one file a trial, and the canary.
 
-``protocol.json``, ``trial-000.json`` …, ``figures.npz`` (of trial 0) and ``canary.json``.
-Every file is replaced whole or not at all, and carries a checksum, so what is read is what was
-written.  Records are found from the working folder or an argument, never from where
-:mod:`mgcore` is installed.
+``protocol.json``, ``trial-000.json`` …, ``figures.npz`` (of trial 0) and ``canary.json``, each with
+a checksum, so what is read is what was written.  Records are found from the working folder or an
+argument, never from where :mod:`mgcore` is installed.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from mgcore.lab.checkpoints import DAMAGE
 from mgcore.lab.files import RecordError, read_json, write_atomically, write_json
 from mgcore.lab.protocol import Protocol
-
-Trial = dict[str, Any]
+from mgcore.lab.trials import Trial, complaint
 
 
 class Record:
@@ -35,7 +34,7 @@ class Record:
     Raises
     ------
     RecordError
-        If there is no record in the folder or its protocol cannot be read.
+        If there is no record in the folder, or it cannot be read.
     """
 
     def __init__(self, folder: Path | str) -> None:
@@ -44,11 +43,11 @@ class Record:
             raise RecordError(f"record: {self.folder} holds no record; accepted: a study's folder.")
         try:
             content = read_json(self._protocol_file)
-            self.protocol = Protocol.from_json(content["protocol"])
+            self.protocol = Protocol.from_json(content.get("protocol"))
             written = content.get("criteria")
             # Older records have one hash of the whole file, which says nothing of a single claim.
             self.criteria = written if isinstance(written, dict) else {}
-        except (KeyError, ValueError, TypeError) as error:
+        except (ValueError, TypeError) as error:
             if isinstance(error, RecordError):
                 raise
             raise RecordError(f"record: {self._protocol_file} is no protocol: {error}") from None
@@ -97,8 +96,8 @@ class Record:
 
     def numbers(self) -> list[int]:
         """Return the numbers of the trials that have a file, readable or not."""
-        files = self.folder.glob("trial-*.json")
-        return sorted(int(f.stem[6:]) for f in files if f.stem[6:].isdigit())
+        names = (file.stem[6:] for file in self.folder.glob("trial-*.json"))
+        return sorted(int(name) for name in names if name.isascii() and name.isdigit())
 
     def trial(self, number: int) -> Trial:
         """Return one trial, checked.
@@ -115,6 +114,8 @@ class Record:
                 f"record: {file} belongs to another protocol or trial; accepted: trial {number} "
                 f"of the protocol in {self._protocol_file}."
             )
+        if wrong := complaint(content):
+            raise RecordError(f"record: {file} is no trial: {wrong}; accepted: a trial as written.")
         return content
 
     def trials(self, count: int | None = None) -> list[Trial]:
@@ -133,9 +134,12 @@ class Record:
         content = {"trial": trial["trial"], "protocol": self.protocol.key()} | trial
         write_json(self._trial_file(trial["trial"]), content)
 
-    def set_aside(self, number: int) -> Path:
-        """Rename a damaged trial file, so that the trial is run again; return its new name."""
-        file = self._trial_file(number)
+    def set_aside(self, number: int | None) -> Path:
+        """Rename a damaged trial file, the figures' with None; return its new name.
+
+        The trial, or trial 0 for the figures, is then run again.
+        """
+        file = self.folder / "figures.json" if number is None else self._trial_file(number)
         aside = file.with_suffix(".damaged")
         try:
             os.replace(file, aside)
@@ -150,7 +154,10 @@ class Record:
     def canary(self) -> dict[str, Any] | None:
         """The canary's values when the record was made, or None before the first run."""
         file = self.folder / "canary.json"
-        return read_json(file)["values"] if file.exists() else None
+        values = read_json(file).get("values") if file.exists() else {}
+        if not isinstance(values, dict) or {type(v) for v in values.values()} - {int, float}:
+            raise RecordError(f"record: {file} is no canary; accepted: the file as it was written.")
+        return values or None
 
     @canary.setter
     def canary(self, values: dict[str, Any]) -> None:
@@ -175,14 +182,17 @@ class Record:
         """
         file = self.folder / "figures.npz"
         expected = read_json(self.folder / "figures.json").get("figures.npz")
-        content = file.read_bytes() if file.exists() else b""
-        if hashlib.sha256(content).hexdigest() != expected:
-            raise RecordError(
-                f"record: {file} is missing, truncated or altered; accepted: the file as it was "
-                "written (or delete figures.json and trial-000.json: the study makes them again)."
-            )
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+        try:
+            content = file.read_bytes()
+            if hashlib.sha256(content).hexdigest() == expected:
+                with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+                    return {name: arrays[name] for name in arrays.files}
+        except DAMAGE:
+            pass  # somebody wrote what is no archive of arrays, and its checksum beside it
+        raise RecordError(
+            f"record: {file} is missing, truncated or altered; accepted: the file as it was "
+            "written (or delete figures.json: the study makes both again)."
+        )
 
     def has_arrays(self) -> bool:
         """Whether the arrays of the figures were written."""

@@ -10,9 +10,8 @@ import datetime
 import os
 import platform
 import sys
-import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,15 +20,19 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from mgcore.lab import cluster
 from mgcore.lab.canary import TOLERANCE, canary, deviation, digest
 from mgcore.lab.claiming import Claims
-from mgcore.lab.execute import choose_device, cores, run_parallel
+from mgcore.lab.execute import choose_device, cores, run_parallel, use_tf32
 from mgcore.lab.files import RecordError
 from mgcore.lab.keepsakes import collect
+from mgcore.lab.lockstep import in_lockstep
 from mgcore.lab.measures import measure
+from mgcore.lab.progress import Ticker, Watch, follow
 from mgcore.lab.protocol import Protocol
 from mgcore.lab.record import Record, reader_folder
-from mgcore.lab.study import image_steps, run_trial
+from mgcore.lab.study import run_trial
+from mgcore.many import LOWERING
 
 VERSIONS = ("mgcore", "torch", "numpy", "scipy")
 
@@ -59,6 +62,10 @@ def run_study(
     cache: Path | str | None = None,
     progress: bool = True,
     criteria: Mapping[str, str] | None = None,
+    scheduler: str | None = None,
+    lockstep: bool | None = None,
+    lowering: str = LOWERING,
+    tf32: bool = False,
 ) -> Record:
     """Bring the record of a study to `trials` trials, running only those that are missing.
 
@@ -76,9 +83,17 @@ def run_study(
     cache : path, optional
         Folder of checkpoints and claims; :func:`default_cache` by default.
     progress : bool
-        Whether a bar on standard error counts image-steps.
+        Whether standard error shows how far the study is: a bar, or lines if it is no terminal.
     criteria : mapping of str, optional
         Fingerprints of the claims under which a new record is begun.
+    scheduler : str, optional
+        Address of a Dask scheduler whose workers run the trials, such as ``tcp://host:8786``.
+    lockstep : bool, optional
+        Whether trials are advanced together along one axis; by default on a GPU alone.
+    lowering : {"grouped", "unfold"}
+        How convolutions are computed in lockstep; see :mod:`mgcore.many`.
+    tf32 : bool
+        Whether a GPU may multiply in TF32.
 
     Returns
     -------
@@ -94,26 +109,49 @@ def run_study(
     """
     check_trials(trials)
     device = choose_device(device)
+    together = device == "cuda" if lockstep is None else lockstep
+    if scheduler is not None and (together or device == "cuda"):
+        raise ValueError(
+            f"scheduler={scheduler!r} with lockstep={together} on {device!r}; accepted: "
+            "device='cpu' without it."
+        )
+    use_tf32(tf32)
     folder = Path(record) if record is not None else reader_folder("study", protocol)
     kept = Record.create(folder, protocol, criteria)
     code = _same_code(kept)
     cache = Path(cache) if cache is not None else default_cache()
     claims = Claims(cache / "claims", folder)
     workers = 1 if device == "cuda" else min(workers or cores(), trials)
-    with _bar(protocol, kept, trials, claims, progress) as bar:
-        while missing := _missing(kept, trials, bar):
-            ran = False
-            jobs = _claim(missing, kept, claims, protocol, device, cache, code)
-            for trial, arrays, scratch in run_parallel(_work, jobs, workers):
-                if arrays is not None:
-                    kept.write_arrays(arrays)
-                kept.add(trial)
-                for file in scratch:
-                    Path(file).unlink(missing_ok=True)
-                claims.release(trial["trial"])
-                ran = True
-            if not ran:  # all that is missing is being run by somebody else
-                claims.wait()
+    if together:  # what they are called must tell them from others: rounding differs
+        code = {grid: f"{name}/{lowering}{'/tf32' * tf32}" for grid, name in code.items()}
+
+    def results(client: Any) -> Iterator[tuple[dict[str, Any], Any, list[str]]]:
+        rest = device, None if client else cache, code
+        jobs = _claim(_missing(kept, trials), kept, claims, protocol, *rest)
+        if client:
+            return cluster.run_on(client, _work, jobs)
+        if together:
+            return in_lockstep(
+                _work, jobs, lambda number: Ticker(claims.progress_file(number), "all"), protocol,
+                device=device, cache=cache, code=code, lowering=lowering,
+            )  # fmt: skip
+        return run_parallel(_work, jobs, workers)
+
+    with claims, nullcontext() if scheduler is None else cluster.connected(scheduler) as client:
+        if client:
+            cluster.check_workers(client, protocol, code)
+        with follow(Watch(protocol, kept, trials, claims), progress):
+            while _missing(kept, trials):
+                ran = False
+                for trial, arrays, scratch in results(client):
+                    if arrays is not None:
+                        kept.write_arrays(arrays)
+                    kept.add(trial)
+                    cluster.forget(client, scratch) if client else cluster.remove(scratch)
+                    claims.release(trial["trial"])
+                    ran = True
+                if not ran:  # all that is missing is being run by somebody else
+                    claims.wait()
     return kept
 
 
@@ -142,17 +180,22 @@ def _same_code(record: Record) -> dict[str, str]:
     return {"coarse": digest(canary(dataset)), "fine": digest(now)}
 
 
-def _missing(record: Record, trials: int, bar: tqdm | None = None) -> list[int]:
-    """Return the numbers that have no whole trial file, setting damaged ones aside."""
+def _missing(record: Record, trials: int) -> list[int]:
+    """Return the numbers that have no whole trial file, setting damaged ones aside.
+
+    Trial 0 is missing, too, where the arrays of the figures are.
+    """
     there = set(record.numbers())
-    for number in sorted(there & set(range(trials))):
+    checks = [(number, record.trial) for number in sorted(there & set(range(trials)))]
+    checks += [(None, lambda _: record.arrays())] if record.has_arrays() else []
+    for number, read in checks:
         try:
-            record.trial(number)
+            read(number)
         except RecordError as error:
             aside = record.set_aside(number)
             tqdm.write(f"{error} It is now {aside.name} and runs again.", file=sys.stderr)
-            there.discard(number)
-    return [number for number in range(trials) if number not in there]
+            there.discard(number or 0)
+    return [n for n in range(trials) if n not in there or (n == 0 and not record.has_arrays())]
 
 
 def _claim(
@@ -162,36 +205,32 @@ def _claim(
     for number in missing:
         if not claims.take(number):
             continue
-        if number in record.numbers():  # finished elsewhere since we looked
+        figures = number == 0 and not record.has_arrays()
+        if number in record.numbers() and not figures:  # finished elsewhere since we looked
             claims.release(number)
             continue
-        figures = number == 0 and not record.has_arrays()
         yield protocol, number, figures, str(claims.progress_file(number)), *rest
 
 
 def _work(
-    protocol: Protocol, number: int, figures: bool, progress: str, device: str, cache: Path,
-    code: dict[str, str],
+    protocol: Protocol, number: int, figures: bool, progress: str, device: str,
+    cache: Path | None, code: dict[str, str],
 ) -> tuple[dict[str, Any], dict[str, np.ndarray] | None, list[str]]:  # fmt: skip
     """Run one trial in a worker; return it, its arrays, and the checkpoints no longer needed."""
-    done = 0.0
-
-    def tick(work: float) -> None:
-        nonlocal done
-        done += work
-        Path(progress).write_text(str(int(done)))
-
-    kept: dict[str, Any] = {}
+    tick, kept = Ticker(Path(progress)), {}
     result = run_trial(
-        protocol, number, device=device, cache=cache, code=code, tick=tick, keep=kept
-    )
+        protocol, number, device=device, cache=cache or default_cache(), code=code, tick=tick,
+        begin=tick.begin, keep=kept,
+    )  # fmt: skip
+    name = torch.cuda.get_device_name() if device == "cuda" else "cpu"
+    tf32 = " in TF32" if device == "cuda" and torch.backends.cuda.matmul.allow_tf32 else ""
     trial = {
         "trial": number,
         "metrics": result["metrics"],
         "measures": measure(protocol, number, kept),
         "circumstances": {
             "seconds": result["seconds"],
-            "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
+            "device": name + tf32,
             "threads": torch.get_num_threads(),
             "machine": f"{platform.system()} {platform.machine()}",
             "versions": {"python": platform.python_version()} | {v: version(v) for v in VERSIONS},
@@ -200,32 +239,3 @@ def _work(
         },
     }
     return trial, collect(protocol, kept) if figures else None, result["scratch"]
-
-
-@contextmanager
-def _bar(
-    protocol: Protocol, record: Record, trials: int, claims: Claims, progress: bool
-) -> Iterator[tqdm]:
-    """Show image-steps done, read twice a second from what the workers write."""
-    each = image_steps(protocol)
-    finished = threading.Event()
-    bar = tqdm(
-        total=trials * each, unit=" images", unit_scale=True, disable=not progress, leave=False,
-        desc="trials",
-    )  # fmt: skip
-
-    def follow() -> None:
-        while not finished.wait(0.5):
-            whole = len([n for n in record.numbers() if n < trials])
-            bar.n = min(whole * each + claims.under_way(), trials * each)
-            bar.set_description(f"{whole} of {trials} trials")
-
-    thread = threading.Thread(target=follow, daemon=True)
-    thread.start()
-    try:
-        yield bar
-    finally:
-        finished.set()
-        thread.join()
-        bar.close()
-        claims.release_all()

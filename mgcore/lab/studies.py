@@ -42,6 +42,18 @@ STUDIES: dict[str, dict[str, Any]] = {
     "printed-pooling": {**_POOLED, "name": "printed"},
 }
 
+# What each experiment chapter runs, in the order of the book: a coarse network is trained for the
+# first study that needs it and serves those after it.
+CHAPTERS: dict[str, tuple[str, ...]] = {
+    "baseline": ("baseline-original", "baseline-prolonged", "strong-original", "strong-prolonged"),
+    "pooling": ("pooling-original", "pooling-prolonged"),
+    "optimizers": (
+        "classifier-unpooled", "classifier-pooled", "classifier-package", "joint-pooled",
+        "joint-unpooled", "joint-package", "joint-literal",
+    ),
+}  # fmt: skip
+CHAPTERS["further"] = tuple(s for s in STUDIES if s not in sum(CHAPTERS.values(), ()))
+
 
 def study_protocol(
     study: str, tier: str = "paper", dataset: str = "mnist", seed: int = 0
@@ -62,7 +74,7 @@ def study_protocol(
     ValueError
         For anything else, in one sentence.
     """
-    if study not in STUDIES:
+    if not isinstance(study, str) or study not in STUDIES:
         options = ", ".join(repr(name) for name in STUDIES)
         raise ValueError(f"study={study!r}; accepted: {options}.")
     changes = STUDIES[study]

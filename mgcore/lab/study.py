@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ def run_trial(
     arms: tuple[str, ...] = ARMS,
     digits: Digits | None = None,
     tick: Tick = lambda work: None,
+    begin: Callable[[str], None] = lambda name: None,
     keep: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Run trial number `trial`, a function of (protocol, seed, trial) alone.
@@ -67,6 +68,8 @@ def run_trial(
         The pool to draw from, instead of the protocol's data set.
     tick : callable
         Called with the number of image-steps done since the last call.
+    begin : callable
+        Called with the name of each network when its training begins.
     keep : dict, optional
         Is given the networks and images of the trial, for figures.
 
@@ -75,7 +78,8 @@ def run_trial(
     dict
         ``metrics``: for ``"coarse"`` and each arm the measurements by epoch; where the classifier
         is trained first, for that too, as ``"new_classifier"`` and so on.
-        ``seconds``: of training and evaluation of each, and of the whole.
+        ``seconds``: of training and evaluation of each, and of the whole, what was done before an
+        interruption included; a coarse network that was there already is not.
         ``data_sha256``: of the pool.  ``scratch``: checkpoints that no other study uses.
     """
     began = time.perf_counter()
@@ -88,11 +92,8 @@ def run_trial(
         name: str, grid: str, start: dict[str, Tensor], images: Images,
         method: Method = sgd, epochs: int | None = None,
     ) -> None:  # fmt: skip
-        fields = COARSE_FIELDS if grid == "coarse" else ()
-        behaviour = (code or {}).get(grid, "")
-        key = f"{protocol.key(*fields)}/{trial}/{name}/{device}/{torch.get_num_threads()}"
-        key = hashlib.sha256(f"{key}/{behaviour}/{digits.sha256}".encode()).hexdigest()[:24]
-        file = cache and cache / f"{grid}-{key}.npz"
+        begin(name)
+        file = cache and checkpoint_file(cache, protocol, trial, name, grid, device, code, digits)
         phases[name] = run_phase(
             protocol, trial, grid, start, images,
             checkpoint=file, tick=tick, method=method, epochs=epochs,
@@ -108,35 +109,41 @@ def run_trial(
     images = grid_images(protocol, digits, chosen, "fine", device)
     starts = {}
     for arm in arms:
-        if arm == "new":
-            starts[arm] = fresh_weights(protocol, trial, "fine")
-        else:
-            starts[arm] = refine_weights(
-                phases["coarse"].weights, protocol.coarse_side,
-                stencils="copy" if arm == "transfer" else "galerkin",
-                prolongation=protocol.prolongation, scale=protocol.classifier_factor,
-            )  # fmt: skip
-        begin, second = starts[arm], sgd
+        coarse = phases["coarse"].weights if arm != "new" else {}
+        starts[arm] = refined_start(protocol, trial, arm, coarse)
+        origin, second = starts[arm], sgd
         if protocol.newton_method:  # the classifier first, with the network held fixed
             first = f"{arm}_classifier"
             phase(
-                first, "fine", begin, images, classifier_method(protocol),
+                first, "fine", origin, images, classifier_method(protocol),
                 protocol.classifier_epochs,
             )  # fmt: skip
-            begin = phases[first].weights
+            origin = phases[first].weights
         if protocol.retraining == "joint":
             second = joint_method(protocol)
-        phase(arm, "fine", begin, images, second)
+        phase(arm, "fine", origin, images, second)
     if keep is not None:
         keep |= {"digits": digits, "chosen": chosen, "fine_images": images}
         keep |= {"starts": starts, "phases": phases}
     return {
         "metrics": {name: progress.history for name, progress in phases.items()},
         "seconds": {name: progress.seconds for name, progress in phases.items()}
-        | {"whole": time.perf_counter() - began},
+        | {"whole": time.perf_counter() - began + sum(p.earlier for p in phases.values())},
         "data_sha256": digits.sha256,
         "scratch": scratch,
     }
+
+
+def checkpoint_file(
+    cache: Path, protocol: Protocol, trial: int, name: str, grid: str, device: str,
+    code: Mapping[str, str] | None, digits: Digits,
+) -> Path:  # fmt: skip
+    """Return where the checkpoint of one network of a trial lies: named by all that decides it."""
+    fields = COARSE_FIELDS if grid == "coarse" else ()
+    behaviour = (code or {}).get(grid, "")
+    key = f"{protocol.key(*fields)}/{trial}/{name}/{device}/{torch.get_num_threads()}"
+    key = hashlib.sha256(f"{key}/{behaviour}/{digits.sha256}".encode()).hexdigest()[:24]
+    return cache / f"{grid}-{key}.npz"
 
 
 def draw_split(
@@ -156,6 +163,18 @@ def fresh_weights(protocol: Protocol, trial: int, grid: str) -> dict[str, Tensor
         stencil_scale=protocol.stencil_scale, classifier_scale=protocol.classifier_scale,
         classifier_clip=protocol.classifier_clip, dct_cutoff=protocol.dct_cutoff,
         classifier_bias=protocol.classifier_bias,
+    )  # fmt: skip
+
+
+def refined_start(
+    protocol: Protocol, trial: int, arm: str, coarse: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Return where an arm begins: "new" from fresh weights, the others from the coarse network."""
+    if arm == "new":
+        return fresh_weights(protocol, trial, "fine")
+    return refine_weights(
+        coarse, protocol.coarse_side, stencils="copy" if arm == "transfer" else "galerkin",
+        prolongation=protocol.prolongation, scale=protocol.classifier_factor,
     )  # fmt: skip
 
 

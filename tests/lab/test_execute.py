@@ -7,7 +7,14 @@ from threading import Thread
 import pytest
 import torch
 
-from mgcore.lab.execute import choose_device, cores, one_thread, run_parallel
+from mgcore.lab.execute import (
+    choose_device,
+    cores,
+    everywhere,
+    one_thread,
+    run_parallel,
+    use_tf32,
+)
 
 
 def divide(one, other):
@@ -101,3 +108,26 @@ def test_one_thread_within_and_as_before_afterwards():
     finally:
         torch.set_num_threads(1)
     assert cores() >= 1
+
+
+def since(file):
+    """Return who was asked and when."""
+    return os.getpid(), time.monotonic()
+
+
+def test_everywhere_is_in_processes_that_begin_together(tmp_path):
+    found = everywhere(since, tmp_path, processes=2)
+    pids, times = zip(*found, strict=True)
+    assert len(set(pids)) == 2 and os.getpid() not in pids
+    assert abs(times[0] - times[1]) < 5  # neither waited for the other to end
+    assert everywhere(divide, 3, 2, processes=1) == [1.5]
+
+
+def test_tf32_is_switched_on_and_off():
+    try:
+        for allowed in (True, False):
+            use_tf32(allowed)
+            assert torch.backends.cuda.matmul.allow_tf32 is allowed
+            assert torch.backends.cudnn.allow_tf32 is allowed
+    finally:
+        use_tf32(False)

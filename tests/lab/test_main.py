@@ -9,6 +9,8 @@ import mgcore.__main__ as command_line
 from mgcore.__main__ import main
 from mgcore.lab import STUDIES, Record, study_protocol
 from mgcore.lab.claims import criteria
+from mgcore.lab.studies import CHAPTERS
+from mgcore.many import LOWERING
 
 CLAIMS = Path(__file__).resolve().parents[2] / "book" / "claims.yml"
 
@@ -57,23 +59,33 @@ def asked(monkeypatch):
     return calls
 
 
+UNASKED = {
+    "record": None, "workers": None, "criteria": None, "progress": True, "scheduler": None,
+    "tf32": False, "lowering": LOWERING,
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("study", STUDIES)
 def test_every_study_runs_by_its_name(study, asked, capsys):
     assert main(["run", study, "--trials", "3"]) == 0
     ((protocol, trials, device, options),) = asked
     assert protocol == study_protocol(study) and (trials, device) == (3, "auto")
-    assert options == {"record": None, "workers": None, "criteria": None}
+    assert options == UNASKED
     assert "folder: 1 trials, metrics " in capsys.readouterr().out
 
 
 def test_options_reach_the_study(asked):
     assert main(["run", "joint-pooled", "--tier", "smoke", "--seed", "4", "--device", "cpu",
-                 "--workers", "2", "--record", "here", "--criteria", str(CLAIMS)]) == 0  # fmt: skip
+                 "--workers", "2", "--record", "here", "--criteria", str(CLAIMS), "--quiet",
+                 "--scheduler", "tcp://x:1", "--tf32", "--lowering", "grouped"]) == 0  # fmt: skip
     ((protocol, trials, device, options),) = asked
     assert protocol == study_protocol("joint-pooled", "smoke", "strokes", 4)
     assert (trials, device) == (20, "cpu")
     written = criteria(CLAIMS)
-    assert options == {"record": Path("here"), "workers": 2, "criteria": written}
+    assert options == {
+        "record": Path("here"), "workers": 2, "criteria": written, "progress": False,
+        "scheduler": "tcp://x:1", "tf32": True, "lowering": "grouped",
+    }  # fmt: skip
     assert len(written) >= 20 and set(map(len, written.values())) == {12}
 
 
@@ -95,15 +107,33 @@ def test_a_claims_file_that_is_bad_or_absent_is_one_sentence(asked, tmp_path, ca
     assert not asked
 
 
-def test_the_plan_has_a_line_for_every_study(monkeypatch, capsys):
-    from mgcore.lab import plan
+def test_the_plan_has_a_line_for_every_chapter_at_every_tier(monkeypatch, capsys):
+    from mgcore.lab import budget
+    from mgcore.lab.prices import Prices
 
-    cost = plan.Cost(tflop=1.5, seconds=7200.0, memory_gib=2.0, disk_mb=30.0)
-    monkeypatch.setattr(plan, "predict", lambda protocol, trials: cost)
+    cost = budget.Cost(seconds=7200.0, memory_gib=2.0, disk_mb=30.0)
+    monkeypatch.setattr(budget, "prices_for", lambda *_: Prices({}, 1.0, 2))
+    monkeypatch.setattr(budget, "predict", lambda *_: cost)
     assert main(["plan", "--tier", "class", "--trials", "2"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[1:]] == list(STUDIES)
-    assert lines[1].split()[1:] == ["1.5", "2.00", "2.0", "30"]
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    chapters = [line[1] for line in lines[1:-1] if line[1] in CHAPTERS]
+    assert chapters == list(CHAPTERS) * 3
+    studies = [line[1] for line in lines[1:-1] if line[1] in STUDIES]
+    assert sorted(studies) == sorted(STUDIES) and len(lines) == 2 + 3 * len(CHAPTERS) + len(STUDIES)
+    assert lines[1] == ["smoke", "baseline", "2", "8.0", "h", "2.0", "120"]
+    assert lines[-1][:3] == ["On", "2", "processes:"] and "does not" in " ".join(lines[-1])
+
+
+def test_a_plan_is_checked_by_running(monkeypatch, capsys):
+    from mgcore.lab import budget
+
+    asked = []
+    monkeypatch.setattr(
+        budget, "check", lambda *given: (asked.append(given), {"pooling": (100.0, 150.0)})[1]
+    )
+    assert main(["plan", "--tier", "smoke", "--check", "pooling", "--trials", "1"]) == 0
+    assert asked == [(["pooling"], "smoke", 1, None)]
+    assert "100 s" in (said := capsys.readouterr().out) and "1.50" in said
 
 
 def test_verify_holds_a_record_against_the_canary_of_its_methods(home, tiny, monkeypatch, capsys):

@@ -162,6 +162,44 @@ def test_a_damaged_trial_is_set_aside_and_run_again(tiny, place, damage, capsys)
     assert f"record: {file} is truncated or altered" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["figures.npz", "figures.json"])
+@pytest.mark.parametrize("fault", ["flipped", "gone"])
+def test_damaged_figures_are_set_aside_and_trial_0_runs_again(tiny, place, name, fault, capsys):
+    study(tiny(), 2, place)
+    digest, before, arrays = hash_of(place, 2), times(place), Record(place["record"]).arrays()
+    file = place["record"] / name
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(bytes(content)) if fault == "flipped" else file.unlink()
+    again = study(tiny(), 2, place).arrays()
+    assert all(np.array_equal(again[key], arrays[key]) for key in arrays)
+    after = times(place)
+    assert hash_of(place, 2) == digest and after["trial-001.json"] == before["trial-001.json"]
+    assert after["trial-000.json"] != before["trial-000.json"]
+    said = capsys.readouterr().err
+    assert name in said or (name, fault) == ("figures.json", "gone")  # nothing then says there were
+
+
+def test_the_time_before_an_interruption_counts(tiny, place, monkeypatch):
+    """A trial stopped after its coarse network and one arm is as long as both parts of it."""
+    spent, real = [], phases.save
+
+    def save(path, now):
+        now.seconds["training"] += 100.0
+        real(path, now)
+        spent.append(path)
+        if len(spent) == 3 + 3 + 1:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(phases, "save", save)
+        with pytest.raises(KeyboardInterrupt):
+            study(tiny(), 1, place)
+    seconds = study(tiny(), 1, place).trial(0)["circumstances"]["seconds"]
+    assert seconds["coarse"]["training"] > 300  # it was there already, and counts no more
+    assert 400 < seconds["whole"] < 500
+
+
 def test_workers_give_what_one_process_gives(tiny, place):
     """Trials in two processes, results in the order in which they finish."""
     study(tiny(), 3, place, workers=2)
@@ -341,6 +379,15 @@ def test_bad_devices_get_one_sentence(tiny, place, device, sentence, monkeypatch
     with pytest.raises(ValueError) as raised:
         study(tiny(), 1, place, device=device)
     assert str(raised.value) == sentence
+    assert not place["record"].exists()
+
+
+def test_a_cluster_computes_one_trial_after_another(tiny, place):
+    with pytest.raises(ValueError) as raised:
+        study(tiny(), 1, place, scheduler="tcp://x:1", lockstep=True)
+    assert str(raised.value) == (
+        "scheduler='tcp://x:1' with lockstep=True on 'cpu'; accepted: device='cpu' without it."
+    )
     assert not place["record"].exists()
 
 

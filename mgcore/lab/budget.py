@@ -1,0 +1,150 @@
+"""The cost of the book's chapters at every tier: predicted, and beside what then happens."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mgcore.lab.chapters import DEFAULT_TRIALS
+from mgcore.lab.plan import Cost, pieces, predict
+from mgcore.lab.prices import Prices, measure_prices
+from mgcore.lab.protocol import TIERS, Protocol
+from mgcore.lab.run import run_study
+from mgcore.lab.studies import CHAPTERS, study_protocol
+
+HOUR = 3600.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """The cost of a chapter, or of one of its studies, at a tier."""
+
+    tier: str
+    chapter: str
+    study: str | None  # None for the whole chapter
+    trials: int
+    cost: Cost
+
+
+def _protocol(study: str, tier: str, dataset: str | None, seed: int = 0) -> Protocol:
+    return study_protocol(study, tier, dataset or ("strokes" if tier == "smoke" else "mnist"), seed)
+
+
+def prices_for(tiers: tuple[str, ...], dataset: str | None = None) -> Prices:
+    """Measure what the studies of some tiers are made of."""
+    studies = [study for chapter in CHAPTERS.values() for study in chapter]
+    return measure_prices(pieces(_protocol(s, tier, dataset) for s in studies for tier in tiers))
+
+
+def plan_book(
+    tiers: tuple[str, ...] = TIERS,
+    trials: int | None = None,
+    dataset: str | None = None,
+    seed: int = 0,
+    prices: Prices | None = None,
+) -> list[Row]:
+    """Predict the cost of every chapter and study.
+
+    Parameters
+    ----------
+    tiers : tuple of str
+    trials : int, optional
+        Of each study; the tier's usual number by default.
+    dataset : {"mnist", "strokes"}, optional
+        MNIST, but stroke digits at the smoke tier.
+    seed : int
+    prices : Prices, optional
+        Measured if not given.
+
+    Returns
+    -------
+    list of Row
+        A chapter's own row stands before those of its studies.  Chapters follow one another: a
+        coarse network trained for one serves those after it.
+    """
+    prices = prices or prices_for(tiers, dataset)
+    rows = []
+    for tier in tiers:
+        count, trained = trials or DEFAULT_TRIALS[tier], set()
+        for chapter, studies in CHAPTERS.items():
+            each = [
+                Row(tier, chapter, study, count, predict(
+                    [(_protocol(study, tier, dataset, seed), count)], prices, trained
+                ))
+                for study in studies
+            ]  # fmt: skip
+            total = Cost(
+                sum(row.cost.seconds for row in each), max(row.cost.memory_gib for row in each),
+                sum(row.cost.disk_mb for row in each),
+            )  # fmt: skip
+            rows += [Row(tier, chapter, None, count, total), *each]
+    return rows
+
+
+def fits_an_hour(rows: list[Row]) -> str:
+    """Say of each tier whether all chapters together fit into an hour, else which of them do."""
+    said = []
+    for tier in dict.fromkeys(row.tier for row in rows):
+        chapters = {r.chapter: r.cost.seconds for r in rows if r.tier == tier and r.study is None}
+        total = sum(chapters.values())
+        short = [name for name, seconds in chapters.items() if seconds <= HOUR]
+        if total <= HOUR:
+            said.append(f"{tier} fits an hour ({spell(total)})")
+        else:
+            some = f", of which {', '.join(short)} would fit" if short else ""
+            said.append(f"{tier} does not ({spell(total)}{some})")
+    return "; ".join(said) + "."
+
+
+def spell(seconds: float) -> str:
+    """Return a duration in the unit that suits it.
+
+    Examples
+    --------
+    >>> spell(42), spell(600), spell(9000)
+    ('42 s', '10 min', '2.5 h')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 2 * HOUR else f"{seconds / HOUR:.1f} h"
+
+
+def check(
+    chapters: list[str],
+    tier: str,
+    trials: int | None = None,
+    dataset: str | None = None,
+    run: Callable[..., object] = run_study,
+) -> Mapping[str, tuple[float, float]]:
+    """Run the studies of chapters afresh, and return predicted and actual seconds of each chapter.
+
+    Records and checkpoints go to a temporary folder, so that nothing is there beforehand.
+
+    Parameters
+    ----------
+    chapters : list of str
+        Keys of :data:`mgcore.lab.studies.CHAPTERS`.
+    tier : {"smoke", "class", "paper"}
+    trials : int, optional
+    dataset : {"mnist", "strokes"}, optional
+    run : callable
+        As :func:`mgcore.lab.run.run_study`.
+    """
+    count, trained = trials or DEFAULT_TRIALS[tier], set()
+    studies = {c: [(_protocol(s, tier, dataset), count) for s in CHAPTERS[c]] for c in chapters}
+    prices = measure_prices(pieces(p for some in studies.values() for p, _ in some))
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for chapter, some in studies.items():
+            predicted = predict(some, prices, trained).seconds
+            began = time.perf_counter()
+            for number, (protocol, _) in enumerate(some):
+                run(
+                    protocol, count, "cpu", record=Path(folder, chapter, str(number)),
+                    cache=Path(folder, "cache"),
+                )  # fmt: skip
+            found[chapter] = predicted, time.perf_counter() - began
+    return found
