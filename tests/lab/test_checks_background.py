@@ -23,7 +23,9 @@ def test_distances_of_rounding_are_printed_as_zero():
 
 
 def test_the_limit_is_second_order_and_the_printed_stencil_is_none():
-    shown = checks.operator_limit().shown
+    found = checks.operator_limit()
+    shown = found.shown
+    assert found.word == "corrected"
     assert "the printed [-1 2 1] sums to 2, and [-1 2 -1]/h² is -1.00 ∂²" in shown
     assert "3 operators on a line" in shown and "9 on a square" in shown
 

@@ -55,6 +55,7 @@ def test_constant_prolongation_doubles_diffusion():
 
 def test_restriction_undoes_the_constant_prolongation_alone(monkeypatch):
     found = checks.prolongation_restriction()
+    assert found.word == "corrected"
     assert "bilinear P: R P is off the identity by 0.25" in found.shown  # rows [1 6 1]/8
     assert "constant P: R P is off the identity by 0, P R by 0.5" in found.shown
     assert found.shown.endswith("rank 14 of 28")
