@@ -1,5 +1,7 @@
 """The list of checks, and the two on the classifier, with operators that are wrong on purpose."""
 
+import re
+
 import pytest
 import torch
 
@@ -77,9 +79,10 @@ def test_a_classifier_that_keeps_no_logits_is_no_correction(monkeypatch):
 
 def test_the_penalty_of_the_same_classifier_is_a_sixteenth_or_a_quarter():
     shown = checks.penalty_factor().shown
-    plain, physical = (float(word) for word in shown.replace("h = 1/n", "").split()
-                       if word.replace(".", "").isdigit() and float(word) < 1)  # fmt: skip
+    found = re.findall(r"([\d.]+) α_fine", shown) + re.findall(r"values, for (.+) and (.+)", shown)
+    plain, physical, *values = (float(text) for text in (*found[:2], *found[2]))
     assert plain == pytest.approx(1 / 16, rel=0.1) and physical == pytest.approx(1 / 4, rel=0.1)
+    assert values == [pytest.approx(1, rel=0.1), pytest.approx(4, rel=0.1)]
 
 
 @pytest.mark.parametrize(("default", "word"), [(1.0, "not decidable"), (4.0, "corrected")])

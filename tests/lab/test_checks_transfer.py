@@ -55,7 +55,8 @@ def test_constant_prolongation_doubles_diffusion():
 
 def test_restriction_undoes_the_constant_prolongation_alone(monkeypatch):
     found = checks.prolongation_restriction()
-    assert "bilinear P: R P is off the identity by 0.12" in found.shown  # rows [1 6 1]/8, clamped
+    assert found.word == "corrected"
+    assert "bilinear P: R P is off the identity by 0.25" in found.shown  # rows [1 6 1]/8
     assert "constant P: R P is off the identity by 0, P R by 0.5" in found.shown
     assert found.shown.endswith("rank 14 of 28")
     monkeypatch.setattr(checks, "prolong", lambda y, kind, ndim=2: prolong(y, "bilinear", ndim))
@@ -77,8 +78,8 @@ def test_only_constant_prolongation_is_exact_at_the_edge(monkeypatch):
     """And a network of one linear layer would be as printed with it."""
     shown = checks.galerkin_exact().shown
     bilinear, constant = shown.split("constant P: ")
-    assert "off by 0 inside and 0 at" in constant
-    assert "off by 0 inside" in bilinear and "and 0 at" not in bilinear
+    assert "off by 0 inside and 0 of its size at" in constant
+    assert "off by 0 inside" in bilinear and "and 0 of" not in bilinear
     monkeypatch.setattr(checks, "PROLONGATIONS", ("constant",))
     assert checks.galerkin_exact().word == "corrected"  # for the ReLU's sake
 
