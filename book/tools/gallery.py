@@ -1,0 +1,81 @@
+"""The gallery of figures, and the page that shows the code of the functions that drew them."""
+
+from __future__ import annotations
+
+import inspect
+import io
+from pathlib import Path
+
+from drawn import Drawn, label_of, name_of
+from generated import Book, title
+from notebooks import ROOT
+from PIL import Image
+
+WIDTH = 400  # pixels of a thumbnail; a card is about 250 wide
+COLOURS = 48
+
+
+def thumbnail(png: bytes, file: Path) -> None:
+    """Write a small copy of a figure."""
+    picture = Image.open(io.BytesIO(png)).convert("RGB")
+    small = picture.resize((WIDTH, round(picture.height * WIDTH / picture.width)), Image.LANCZOS)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    packed = small.quantize(COLOURS, dither=Image.Dither.NONE)
+    packed.save(file, format="png", optimize=True)
+
+
+def cards(book: Book) -> str:
+    """Return every figure of the book, chapter by chapter, each leading to its place."""
+    parts = []
+    for path, chapter in book.chapters.items():
+        figures = [figure for figure in book.shown if figure.chapter == path.stem]
+        if not figures:
+            continue
+        parts.append(f"## {title(chapter)}\n\n:::::{{grid}} 1 2 2 2\n:gutter: 3\n")
+        parts += [_card(book, figure) for figure in figures]
+        parts.append(":::::")
+    return "\n".join(parts)
+
+
+def _card(book: Book, figure: Drawn) -> str:
+    file = book.source / "book" / "gallery" / f"{figure.anchor}.png"
+    thumbnail(figure.png, file)
+    made_by = ", ".join(f"{{ref}}`{f.__name__} <{label_of(f)}>`" for f in figure.functions)
+    lines = [
+        "::::{grid-item-card}",
+        ":class-card: figure-card",
+        "",
+        f":::{{image}} gallery/{file.name}",
+        f":alt: {figure.alt}",
+        f":width: {WIDTH}px",
+        ":::",
+        "",
+        f"{figure.caption}",
+        "",
+        f"{{ref}}`In its chapter <{figure.anchor}>`" + (f" · code: {made_by}" * bool(made_by)),
+        "::::",
+    ]
+    return "\n".join(lines)
+
+
+def functions(book: Book) -> str:
+    """Return the code of every function that draws a figure shown, under a label of its own."""
+    used: dict[str, list[Drawn]] = {}
+    known = {}
+    for figure in book.shown:
+        for function in figure.functions:
+            known[name_of(function)] = function
+            used.setdefault(name_of(function), []).append(figure)
+    parts = []
+    for name, function in sorted(known.items()):
+        file = Path(inspect.getsourcefile(function)).relative_to(ROOT).as_posix()
+        lines, first = inspect.getsourcelines(function)
+        places = ", ".join(
+            f"{{ref}}`{figure.chapter.replace('_', ' ')} <{figure.anchor}>`"
+            for figure in used[name]
+        )
+        parts.append(
+            f"({label_of(function)})=\n## `{name}`\n\n`{file}`, line {first}. Shown in: {places}.\n\n"
+            f"```python\n{''.join(lines).rstrip()}\n```"
+        )
+    return "\n\n".join(parts)
