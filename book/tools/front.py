@@ -9,11 +9,12 @@ FILE = "front_figure.png"
 
 def rows(start: str) -> list:
     """Return the lines of the figure for one start: the thesis's, and ours."""
+    from status import RECORDS
+
     from mgcore.lab import thesis
     from mgcore.lab.cells import cell
     from mgcore.lab.figures_front import Row
     from mgcore.lab.record import Record
-    from status import RECORDS
 
     printed = thesis.TABLE_4_1[start]
     original, prolonged = (

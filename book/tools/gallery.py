@@ -75,7 +75,8 @@ def functions(book: Book) -> str:
             for figure in used[name]
         )
         parts.append(
-            f"({label_of(function)})=\n## `{name}`\n\n`{file}`, line {first}. Shown in: {places}.\n\n"
+            f"({label_of(function)})=\n## `{name}`\n\n"
+            f"`{file}`, line {first}. Shown in: {places}.\n\n"
             f"```python\n{''.join(lines).rstrip()}\n```"
         )
     return "\n\n".join(parts)

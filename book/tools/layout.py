@@ -1,4 +1,4 @@
-"""Lay out what Sphinx reads: the book's tree, its chapters executed and cut, its pages completed."""
+"""Lay out what Sphinx reads: the tree of the book, chapters executed and cut, pages completed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import teaching
 from notebooks import ROOT
 from opening import open_chapter
 
-COPIED = {".md", ".html", ".bib", ".yml", ".css", ".js", ".py", ".png", ".jpg", ".svg", ".gif", ".webp"}
+COPIED = {".md", ".html", ".bib", ".yml", ".css", ".js", ".py"}
+COPIED |= {".png", ".jpg", ".svg", ".gif", ".webp"}
 NOT_COPIED = {"tools", "records", "teaching", "__pycache__"}
 
 

@@ -91,7 +91,7 @@ def _names() -> dict[str, Any]:
 def compute(expression: str) -> Any:
     """Return the value of an expression in a teaching file."""
     try:
-        return eval(expression, {"__builtins__": __builtins__} | _names())
+        return eval(str(expression), {"__builtins__": __builtins__} | _names())
     except Exception as error:
         raise TeachingError(
             f"value: {expression!r} cannot be computed ({type(error).__name__}: {error})."
@@ -151,9 +151,11 @@ def quiz_text(quiz: tuple[Question, ...]) -> str:
     return "\n\n".join(parts)
 
 
-def add_quiz(notebook: nbformat.NotebookNode, chapter: str) -> nbformat.NotebookNode:
+def add_quiz(
+    notebook: nbformat.NotebookNode, chapter: str, folder: Path = FOLDER
+) -> nbformat.NotebookNode:
     """Put a chapter's quiz before its exercises, or at its end, in place; return the notebook."""
-    quiz = read(chapter).quiz
+    quiz = read(chapter, folder).quiz
     if not quiz:
         return notebook
     text = quiz_text(quiz)
