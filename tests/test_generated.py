@@ -2,6 +2,7 @@
 
 import base64
 import io
+import shutil
 from pathlib import Path
 
 import drawn
@@ -25,6 +26,7 @@ def book(tmp_path_factory) -> generated.Book:
     """Return the committed chapters as if they were laid out."""
     source = tmp_path_factory.mktemp("source")
     (source / "book").mkdir()
+    shutil.copy(ROOT / "_toc.yml", source)
     chapters = {path: notebooks.read(ROOT / path) for path in notebooks.chapters()}
     shown = tuple(f for path, chapter in chapters.items() for f in drawn.find(chapter, path))
     return generated.Book(source, "book", chapters, shown)
@@ -65,7 +67,9 @@ def test_a_figure_without_a_label_gets_one_and_every_figure_a_link_to_its_code()
 
 
 def test_the_gallery_shows_every_figure_of_the_book(book) -> None:
-    text = gallery.cards(book)
+    overview = gallery.cards(book)
+    pages = sorted((book.source / "book").glob("gallery_*.md"))
+    text = "\n".join(page.read_text("utf-8") for page in pages)
     pictures = sum(
         any("image/png" in o.get("data", {}) for o in cell.get("outputs", []))
         for chapter in book.chapters.values() for cell in chapter.cells
@@ -74,6 +78,9 @@ def test_the_gallery_shows_every_figure_of_the_book(book) -> None:
     assert len(list((book.source / "book" / "gallery").glob("*.png"))) == pictures
     for figure in book.shown:
         assert f"<{figure.anchor}>" in text and len(figure.alt) > 10
+    assert overview.count("{grid-item-card}") == len(pages)
+    contents = notebooks.pages(book.source)
+    assert all(f"book/{page.stem}" in contents for page in pages)
 
 
 def test_the_code_of_a_figure_is_the_functions(book) -> None:
@@ -110,7 +117,8 @@ def test_the_front_figure_says_in_words_what_it_draws(book) -> None:
     text = front.figure(book)
     assert (book.source / "book" / front.FILE).stat().st_size > 5000
     rows = front.rows("multigrid")
-    assert f"{rows[1].label} {fmean(rows[1].training):.1f} and {fmean(rows[1].validation):.1f}" in text
+    ends = fmean(rows[1].training), fmean(rows[1].validation)
+    assert f"{rows[1].label} {ends[0]:.1f} and {ends[1]:.1f}" in text
     # What the front page says of it: a gap that is not there on images prepared alike.
     gaps = [fmean(row.training) - fmean(row.validation) for row in rows]
     assert gaps[1] > 3 * max(gaps[2], gaps[3]) and gaps[0] > 30

@@ -41,13 +41,13 @@ def gaps(starts: Mapping[str, Sequence[Row]]) -> Figure:
     labels = [[row.label for row in rows] for rows in starts.values()]
     if any(one != labels[0] for one in labels):
         raise ValueError(f"starts has panels with the rows {labels}; accepted: the same in each.")
-    figure = style.card(0.62 * len(labels[0]) + 1.7, "After retraining, in % of digits read right")
+    figure = style.card(0.44 * len(labels[0]) + 1.4, "After retraining, in % of digits read right")
     axes = figure.subplots(1, len(starts), sharex=True, sharey=True, squeeze=False)[0]
     for ax, (start, rows) in zip(axes, starts.items(), strict=True):
         for place, row in enumerate(rows):
             _bar(ax, place, row, LOOKS[start].colour)
         ax.set(title=f"{LOOKS[start].label} start", xlabel="accuracy in %")
-        ax.set(yticks=range(len(rows)), yticklabels=labels[0], ylim=(len(rows) - 0.4, -0.6))
+        ax.set(yticks=range(len(rows)), yticklabels=labels[0], ylim=(len(rows) - 0.5, -0.75))
         ax.tick_params(axis="y", length=0)
         ax.grid(axis="x")
     left, right = axes[0].get_xlim()
@@ -71,14 +71,15 @@ def _bar(ax: Axes, place: int, row: Row, colour: str) -> None:
         ends.append(mean)
         if row.printed:
             look = THESIS | {"markerfacecolor": "black" if filled else style.CARD}
-            ax.plot(mean, place, **look)
+            ax.plot(mean, place, clip_on=False, **look)
             continue
         face = colour if filled else style.CARD
-        ax.plot(mean, place, marker="o", markersize=7, color=colour, markerfacecolor=face, zorder=5)
+        look = {"marker": "o", "markersize": 7, "markerfacecolor": face, "clip_on": False}
+        ax.plot(mean, place, color=colour, zorder=5, **look)
         if half is not None:
             ax.errorbar(mean, place, xerr=half, color=colour, capsize=3, elinewidth=1.2, zorder=4)
     ax.plot(ends, [place, place], color=MUTED if row.printed else colour, linewidth=3, alpha=0.5)
     ax.annotate(
-        f"gap {ends[0] - ends[1]:.1f}", (min(ends), place), (0, 9), textcoords="offset points",
+        f"gap {ends[0] - ends[1]:.1f}", (min(ends), place), (0, 6), textcoords="offset points",
         ha="left", va="bottom", fontsize=9, color=style.INK,
     )  # fmt: skip
