@@ -39,7 +39,7 @@ test: book ## unit tests, doctests, smoke runs, the built site, nbval on every c
 	@$(NBVAL) $(CHAPTERS)
 
 .PHONY: test-slow
-test-slow: $(STAMP) ## what takes longer: kills in the middle, training on drawn digits
+test-slow: editions slides ## what takes longer: kills in the middle, the editions, the slides, the PDF
 	@$(PYTEST) -m slow tests
 
 .PHONY: test-all

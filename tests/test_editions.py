@@ -86,6 +86,7 @@ def test_the_book_has_at_least_forty_exercises() -> None:
     assert sum(len(editions.of_chapter(path)) for path in CHAPTERS) >= 40
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 def test_nothing_built_for_students_holds_a_solution(path: Path) -> None:
     html = built(STUDENT)
@@ -101,6 +102,7 @@ def test_nothing_built_for_students_holds_a_solution(path: Path) -> None:
     assert (html / "_sources" / path).exists(), "the notebook cannot be downloaded"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 def test_what_is_built_for_instructors_has_every_solution_open(path: Path) -> None:
     page = (built(INSTRUCTOR) / path.with_suffix(".html")).read_text("utf-8")

@@ -69,6 +69,7 @@ def test_every_chapter_makes_a_deck_without_its_solutions(path) -> None:
     assert "{solution-start}" not in text and "{exercise}" not in text
 
 
+@pytest.mark.slow
 def test_the_decks_open_offline() -> None:
     if not (OUTPUT / "index.html").exists():
         pytest.skip("no slides have been built; `make slides` builds them")
