@@ -110,7 +110,9 @@ class Visits:
         page.evaluate(REPRESENTATIVES)
         for theme in THEMES:
             page.emulate_media(color_scheme=theme)
-            assert page.evaluate("document.documentElement.dataset.theme") == theme
+            page.wait_for_function(
+                "theme => document.documentElement.dataset.theme === theme", arg=theme
+            )
             for width in WIDTHS:
                 page.set_viewport_size({"width": width, "height": 900})
                 page.wait_for_timeout(400)  # the theme looks for what scrolls 300 ms later
@@ -140,6 +142,7 @@ class TestSite:
         listen(page, address, wrong)
         page.goto(f"{address}/book/index.html", wait_until="networkidle")
         page.keyboard.press("Control+k")
+        page.wait_for_selector("#pst-search-dialog[open] input")
         page.keyboard.type("Galerkin")
         page.keyboard.press("Enter")
         page.wait_for_selector("ul.search li a")

@@ -5,7 +5,7 @@ from PIL import Image
 from polish import keep_icons, polish
 
 PAGE = """<div id="pst-primary-sidebar" class="x"></div><i class="fa-solid fa-bars"></i>
-<img alt="A" src="../_images/a.png"><img alt="B" src="b.png">"""
+<a href="../_images/a.png"><img alt="A" src="../_images/a.png"></a><img alt="B" src="b.png">"""
 ICONS = (
     'var p={bars:[448,512,["navicon"],"f0c9","M0 96"],"arrow-up":[384,512,[8593],"f062","M2"],'
     'xmark:[384,512,[215,"close"],"f00d",["M3","M4"]]};run(p)'
@@ -32,7 +32,8 @@ def test_pictures_become_smaller_and_keep_their_pixels(site) -> None:
     # It has fewer colours than are kept.
     assert Image.open(after).convert("RGB").tobytes() == before.tobytes()
     text = (site / "book" / "page.html").read_text()
-    assert '<img loading="lazy" alt="A" src="../_images/a.webp">' in text
+    image = '<img loading="lazy" alt="A" src="../_images/a.webp">'
+    assert f'<a href="../_images/a.webp">{image}</a>' in text
     assert '<img loading="lazy" alt="B" src="b.png">' in text
 
 

@@ -54,5 +54,5 @@ def figure(book: Book) -> str:
     width = round(style.SHOWN * picture.get_figwidth())
     return (
         f"```{{image}} {FILE}\n:alt: Accuracy in percent on training and on validation images. "
-        f"{said}.\n:width: {width}px\n```"
+        f"{said}.\n:width: {width}px\n:target: baseline.html\n```"
     )

@@ -7,6 +7,7 @@ import io
 from pathlib import Path
 
 import yaml
+from docutils.nodes import make_id
 from drawn import Drawn, label_of, name_of
 from generated import Book, title
 from notebooks import ROOT
@@ -47,6 +48,7 @@ def cards(book: Book) -> str:
             f"```{{image}} gallery/{figures[0].anchor}.png",
             f":alt: First of its figures: {figures[0].alt}",
             f":width: {WIDTH}px",
+            f":target: {page}.html",
             "```",
             f"Figures: {len(figures)}",
             ":::",
@@ -72,7 +74,8 @@ def _card(book: Book, figure: Drawn) -> str:
     links = f"{{ref}}`In its chapter <{figure.anchor}>`" + f" · code: {made_by}" * bool(made_by)
     lines = [
         "::::{grid-item-card}", ":class-card: figure-card", "",
-        f":::{{image}} gallery/{file.name}", f":alt: {figure.alt}", f":width: {WIDTH}px", ":::",
+        f":::{{image}} gallery/{file.name}", f":alt: {figure.alt}", f":width: {WIDTH}px",
+        f":target: {figure.chapter}.html#{make_id(figure.anchor)}", ":::",
         "", figure.caption, "", links, "::::",
     ]  # fmt: skip
     return "\n".join(lines)

@@ -15,7 +15,9 @@ from PIL import Image
 
 COLOURS = 96  # of a figure on a page; its notebook keeps all
 IMAGE = re.compile(r"<img\b[^>]*>")
-SOURCE = re.compile(r'(src="[^"]*?_images/)([^"/]+)\.png"')
+# A figure, and the link to its file that Sphinx puts around some.
+FILE = re.compile(r'((?:src|href)="[^"]*?_images/([^"/]+))\.png"')
+LAZY = '<img loading="lazy"'
 SIDEBAR = '<div id="pst-primary-sidebar" '
 ICON = re.compile(
     r"""(?:"([\w-]+)"|\b([a-z]\w*)):\[\d+,\d+,\[([^\]]*)\],"[0-9a-f]+",(?:"[^"]*"|\[[^\]]*\])\],?"""
@@ -40,7 +42,7 @@ def polish(html: Path) -> None:
         used |= set(re.findall(r"\bfa-([a-z0-9-]+)", text))
         named += SIDEBAR in text
         text = text.replace(SIDEBAR, SIDEBAR + 'role="complementary" aria-label="Book" ')
-        text = IMAGE.sub(_image(smaller), text)
+        text = FILE.sub(_file(smaller), IMAGE.sub(_patient, text))
         page.write_text(text, encoding="utf-8")
     if pages and not named:
         raise SystemExit(f"polish: no page has {SIDEBAR!r}; the theme has changed.")
@@ -59,17 +61,18 @@ def lighten(file: Path) -> bool:
     return True
 
 
-def _image(smaller: set[str]) -> Callable[[re.Match[str]], str]:
-    """Return what rewrites an <img>: its new file, and that it may wait until it comes near."""
+def _file(smaller: set[str]) -> Callable[[re.Match[str]], str]:
+    """Return what gives a figure the name of its smaller file."""
 
-    def rewrite(match: re.Match[str]) -> str:
-        tag = match[0]
-        source = SOURCE.search(tag)
-        if source and source[2] in smaller:
-            tag = tag.replace(f"{source[2]}.png", f"{source[2]}.webp")
-        return tag if " loading=" in tag else tag.replace("<img", '<img loading="lazy"', 1)
+    def rename(match: re.Match[str]) -> str:
+        return f'{match[1]}.webp"' if match[2] in smaller else match[0]
 
-    return rewrite
+    return rename
+
+
+def _patient(image: re.Match[str]) -> str:
+    """Let an image wait until the reader comes near it."""
+    return image[0] if " loading=" in image[0] else image[0].replace("<img", LAZY, 1)
 
 
 def keep_icons(script: Path, used: set[str]) -> None:
