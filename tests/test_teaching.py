@@ -53,8 +53,15 @@ def test_a_value_takes_its_place(tmp_path) -> None:
         '  - {text: "{value}", value: 7, why: no}\n'
     )
     (question,) = write(tmp_path, QUESTION + options).quiz
-    assert [option.text for option in question.options] == ["about 0.67", "7"]
-    assert [option.computed for option in question.options] == [True, True]
+    found = {option.text: option.right for option in question.options}
+    assert found == {"about 0.67": True, "7": False}
+    assert all(option.computed for option in question.options)
+
+
+def test_the_right_answer_stands_anywhere() -> None:
+    questions = [question for path in CHAPTERS for question in teaching.read(path.stem).quiz]
+    places = [[o.right for o in question.options].index(True) for question in questions]
+    assert set(places) >= {0, 1, 2} and max(map(places.count, set(places))) < 0.6 * len(places)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,9 @@ def thumbnail(png: bytes, file: Path) -> None:
     picture = Image.open(io.BytesIO(png)).convert("RGB")
     small = picture.resize((WIDTH, round(picture.height * WIDTH / picture.width)), Image.LANCZOS)
     file.parent.mkdir(parents=True, exist_ok=True)
-    packed = small.quantize(COLOURS, dither=Image.Dither.NONE)
+    # The colours that cover the most, so that a small marker keeps its own.
+    cover, plain = Image.Quantize.MAXCOVERAGE, Image.Dither.NONE
+    packed = small.quantize(COLOURS, method=cover, dither=plain)
     packed.save(file, format="png", optimize=True)
 
 

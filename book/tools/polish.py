@@ -51,7 +51,10 @@ def polish(html: Path) -> None:
 
 def lighten(file: Path) -> bool:
     """Replace a PNG by a lossless WebP of fewer colours, if that is smaller; say whether it was."""
-    picture = Image.open(file).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    picture = Image.open(file).convert("RGB")
+    # The colours that cover the most: a marker's, however few its pixels, is one of them.
+    cover, plain = Image.Quantize.MAXCOVERAGE, Image.Dither.NONE
+    picture = picture.quantize(COLOURS, method=cover, dither=plain)
     packed = io.BytesIO()
     picture.convert("RGB").save(packed, "webp", lossless=True, quality=80, method=4)
     if len(packed.getvalue()) >= file.stat().st_size:

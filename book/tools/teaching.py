@@ -18,6 +18,7 @@ it are not typed: an option's ``value`` is an expression, computed then, that ta
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass
 from functools import lru_cache
@@ -111,6 +112,11 @@ def _option(entry: dict[str, Any], where: str) -> Option:
     return Option(text.strip(), str(entry["why"]).strip(), bool(entry.get("right")), computed)
 
 
+def _anywhere(option: Option) -> str:
+    """Return a key that sorts options in an order of no meaning, the same in every build."""
+    return hashlib.sha256(option.text.encode()).hexdigest()
+
+
 def read(chapter: str, folder: Path = FOLDER) -> Teaching:
     """Return the teaching file of a chapter; an empty one where there is none.
 
@@ -133,7 +139,8 @@ def read(chapter: str, folder: Path = FOLDER) -> Teaching:
             raise TeachingError(f"{where}: exactly one option must be right.")
         if len({option.text for option in options}) < len(options):
             raise TeachingError(f"{where}: two options read the same.")
-        questions.append(Question(str(entry["question"]).strip(), options))
+        mixed = tuple(sorted(options, key=_anywhere))
+        questions.append(Question(str(entry["question"]).strip(), mixed))
     return Teaching(tuple(questions), tuple(content.get("mistakes", {}).items()))
 
 
