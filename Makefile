@@ -39,11 +39,27 @@ test: book ## unit tests, doctests, smoke runs, the built site, nbval on every c
 	@$(NBVAL) $(CHAPTERS)
 
 .PHONY: test-slow
-test-slow: $(STAMP) ## what takes longer: kills in the middle, training on drawn digits
+test-slow: editions slides ## what takes longer: kills in the middle, the editions, the slides, the PDF
 	@$(PYTEST) -m slow tests
 
 .PHONY: test-all
 test-all: test test-slow ## both (45 minutes at most)
+
+.PHONY: editions
+editions: $(STAMP) ## the student edition, without solutions, and the instructor's
+	@$(PY) book/tools/execute.py
+	@$(PY) book/tools/build_site.py --edition student --output _build/student
+	@$(PY) book/tools/build_site.py --edition instructor --output _build/instructor
+
+.PHONY: slides
+slides: $(STAMP) ## a deck for each chapter, with speaker notes: _build/slides/index.html
+	@$(PY) book/tools/execute.py
+	@$(PY) book/tools/build_slides.py
+
+.PHONY: pdf
+pdf: $(STAMP) ## the book as one PDF, where Chromium is installed: _build/book.pdf
+	@$(PY) book/tools/execute.py
+	@$(PY) book/tools/pdf.py
 
 # The values reach Python as arguments; the shell never reads them as code.
 .PHONY: reproduce

@@ -11,41 +11,17 @@ import sys
 from html import escape
 from pathlib import Path
 
+import editions
 import notebooks
 import yaml
+from layout import gather
 from notebooks import ROOT
-from opening import open_chapter
+from polish import polish
 from tqdm import tqdm
 
-COPIED = {".md", ".html", ".bib", ".yml", ".css", ".js", ".py", ".png", ".jpg", ".svg", ".gif", ".webp"}
-NOT_COPIED = {"tools", "records", "__pycache__"}
 PERCENT = re.compile(r"^(reading|writing|copying|loading)\b.*\[\s*(\d+)%\]")
 TROUBLE = re.compile(r"WARNING|ERROR|CRITICAL|^\S*(Error|Exception)\b")
 ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
-
-
-def gather(executed: Path, source: Path) -> None:
-    """Lay out in `source` what Sphinx reads: the tree of the book with its notebooks executed.
-
-    Raises
-    ------
-    SystemExit
-        Where a chapter has not been executed.
-    """
-    shutil.rmtree(source, ignore_errors=True)
-    source.mkdir(parents=True)
-    for name in ("_config.yml", "_toc.yml"):
-        shutil.copy2(ROOT / name, source / name)
-    for file in sorted(ROOT.glob("book/**/*")):
-        inside = file.relative_to(ROOT)
-        if file.suffix in COPIED and file.is_file() and not NOT_COPIED & set(inside.parts):
-            (source / inside).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(file, source / inside)
-    for path in notebooks.chapters():
-        if not (executed / path).exists():
-            raise SystemExit(f"{path} has not been executed into {os.path.relpath(executed)}.")
-        chapter = notebooks.strip(notebooks.read(executed / path))
-        notebooks.write(open_chapter(chapter, path.stem), source / path)
 
 
 def write_entrance(html: Path) -> None:
@@ -80,7 +56,7 @@ def complaints(output: list[str], source: Path) -> str:
     return "\n".join(kept or [line.rstrip() for line in output[-20:]])
 
 
-def build(executed: Path, output: Path) -> Path:
+def build(executed: Path, output: Path, edition: str = "book") -> Path:
     """Build the site and return its first page.
 
     Parameters
@@ -90,6 +66,8 @@ def build(executed: Path, output: Path) -> Path:
     output
         The site becomes ``output/_build/html``. A failed one goes to ``html-failed``, so that what
         stands there has always been built without a warning.
+    edition
+        One of :data:`editions.EDITIONS`.
 
     Raises
     ------
@@ -98,7 +76,7 @@ def build(executed: Path, output: Path) -> Path:
     """
     source, html = output / "_build" / "site", output / "_build" / "html"
     failed = html.with_name("html-failed")
-    gather(executed, source)
+    gather(executed, source, edition)
     shutil.rmtree(html, ignore_errors=True)
     shutil.rmtree(failed, ignore_errors=True)
     command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(source), "--all"]
@@ -124,6 +102,7 @@ def build(executed: Path, output: Path) -> Path:
         if html.exists():
             html.rename(failed)
         raise SystemExit(f"The site was not built:\n{complaints(lines, source)}")
+    polish(html)
     if "/" in notebooks.pages()[0]:
         write_entrance(html)
     return html / "index.html"
@@ -134,9 +113,11 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--executed", type=Path, default=ROOT / "_build" / "executed")
     parser.add_argument("--output", type=Path, default=ROOT, help="the site: OUTPUT/_build/html")
+    parser.add_argument("--edition", choices=editions.EDITIONS, default="book")
     arguments = parser.parse_args(argv)
-    page = build(arguments.executed.absolute(), arguments.output.absolute())
-    print(f"The book is at {os.path.relpath(page)}")
+    page = build(arguments.executed.absolute(), arguments.output.absolute(), arguments.edition)
+    name = "The book" if arguments.edition == "book" else f"The {arguments.edition} edition"
+    print(f"{name} is at {os.path.relpath(page)}")
     return 0
 
 

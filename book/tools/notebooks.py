@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,13 @@ def chapters(root: Path = ROOT) -> list[Path]:
     """Return the notebooks of `_toc.yml`, in its order, relative to `root`."""
     names = [Path(page).with_suffix("") for page in pages(root)]
     return [name.with_suffix(".ipynb") for name in names if (root / f"{name}.ipynb").exists()]
+
+
+def markdown(text: str, name: str) -> nbformat.NotebookNode:
+    """Return a markdown cell whose identifier is made of `name`, the same in every build."""
+    cell = nbformat.v4.new_markdown_cell(text)
+    cell.id = re.sub(r"[^\w-]", "-", name)[:64]
+    return cell
 
 
 def tagged(notebook: nbformat.NotebookNode, tag: str) -> list[nbformat.NotebookNode]:

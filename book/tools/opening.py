@@ -14,7 +14,6 @@ import re
 from pathlib import Path
 
 import nbformat
-import notebooks
 from notebooks import ROOT
 
 TIMES = ROOT / "book" / "times.json"

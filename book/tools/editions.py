@@ -1,0 +1,114 @@
+"""Editions of the book, cut from the notebooks by cell tag before Sphinx sees them.
+
+``book`` is what readers get: solutions folded away below each exercise.  ``student`` has none, nor
+anything from which one could be dug out: what is cut is in no page, no search index and no
+download.  ``instructor`` shows solutions open, with what they print, the mistakes to expect and the
+seconds that each took when the page was made.
+"""
+
+from __future__ import annotations
+
+import copy
+import datetime
+import re
+from collections.abc import Mapping
+
+import nbformat
+import notebooks
+
+EDITIONS = ("book", "student", "instructor")
+SOLUTION = "solution"
+BEGINS = re.compile(r"\{solution-start\} (\S+)")
+FOLDED = "\n:class: dropdown"
+
+
+def check(edition: str) -> str:
+    """Return `edition`.
+
+    Raises
+    ------
+    SystemExit
+        Where it is none.
+    """
+    if edition not in EDITIONS:
+        raise SystemExit(f"edition={edition!r}; accepted: {', '.join(EDITIONS)}.")
+    return edition
+
+
+def is_solution(cell: nbformat.NotebookNode) -> bool:
+    """Return whether a cell is part of a solution."""
+    return SOLUTION in cell.metadata.get("tags", [])
+
+
+def cut(
+    notebook: nbformat.NotebookNode, edition: str, mistakes: Mapping[str, str] | None = None
+) -> nbformat.NotebookNode:
+    """Return a copy of a chapter as an edition has it.
+
+    Parameters
+    ----------
+    notebook
+        Executed, with papermill's metadata if the instructor is to see how long cells took.
+    edition
+        One of `EDITIONS`.
+    mistakes
+        For the instructor: what goes wrong in an exercise, by its label.
+    """
+    made = copy.deepcopy(notebook)
+    if check(edition) == "student":
+        made.cells = [cell for cell in made.cells if not is_solution(cell)]
+    elif edition == "instructor":
+        made.cells = _with_remarks(made.cells, mistakes or {})
+    return made
+
+
+def _with_remarks(
+    cells: list[nbformat.NotebookNode], mistakes: Mapping[str, str]
+) -> list[nbformat.NotebookNode]:
+    """Unfold the solutions, and put the mistakes and the seconds before the end of each."""
+    made: list[nbformat.NotebookNode] = []
+    label, seconds = "", 0.0
+    for cell in cells:
+        if is_solution(cell):
+            if begun := BEGINS.search(cell.source):
+                label, seconds = begun[1], 0.0
+                cell.source = cell.source.replace(FOLDED, "", 1)
+            if cell.cell_type == "code":
+                seconds += took(cell)
+            if "{solution-end}" in cell.source:
+                for number, text in enumerate(_remarks(label, seconds, mistakes)):
+                    made.append(notebooks.markdown(text, f"remark-{number}-{label}"))
+        made.append(cell)
+    return made
+
+
+def _remarks(label: str, seconds: float, mistakes: Mapping[str, str]) -> list[str]:
+    """Return the paragraphs about one exercise."""
+    found = []
+    if label in mistakes:
+        found.append(f"**Expect this mistake.** {mistakes[label].strip()}")
+    if seconds:
+        found.append(f"**Measured.** The cells of this solution took {seconds:.1f} s.")
+    return found
+
+
+def took(cell: nbformat.NotebookNode) -> float:
+    """Return the seconds between papermill's two stamps on a cell; 0 where it left none."""
+    stamps = cell.metadata.get("papermill", {})
+    ends = [stamps.get(name) for name in ("start_time", "end_time")]
+    if not all(ends):
+        return 0.0
+    begun, ended = (datetime.datetime.fromisoformat(stamp) for stamp in ends)
+    return (ended - begun).total_seconds()
+
+
+def exercises(notebook: nbformat.NotebookNode) -> dict[str, str]:
+    """Return the titles of a chapter's exercises by label."""
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    found = re.findall(r"\{exercise\}(.*)\n:label: (\S+)", text)
+    return {label: title.strip() for title, label in found}
+
+
+def of_chapter(path: str) -> dict[str, str]:
+    """Return `exercises` of a committed chapter."""
+    return exercises(notebooks.read(notebooks.ROOT / path))

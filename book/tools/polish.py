@@ -1,0 +1,106 @@
+"""What is done to the built site: lighter pictures and icons, and a name for the theme's sidebar.
+
+Sphinx and its theme are left as they are; only their output is changed, and every change says so
+where the theme no longer has what is changed.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from PIL import Image
+
+COLOURS = 96  # of a figure on a page; its notebook keeps all
+IMAGE = re.compile(r"<img\b[^>]*>")
+# A figure, and the link to its file that Sphinx puts around some.
+FILE = re.compile(r'((?:src|href)="[^"]*?_images/([^"/]+))\.png"')
+LAZY = '<img loading="lazy"'
+SIDEBAR = '<div id="pst-primary-sidebar" '
+ICON = re.compile(
+    r"""(?:"([\w-]+)"|\b([a-z]\w*)):\[\d+,\d+,\[([^\]]*)\],"[0-9a-f]+",(?:"[^"]*"|\[[^\]]*\])\],?"""
+)
+ICONS_ADDED_BY_SCRIPTS = {"xmark"}
+
+
+def polish(html: Path) -> None:
+    """Improve the site in `html`, in place.
+
+    Raises
+    ------
+    SystemExit
+        Where the theme has changed so that nothing is found to improve.
+    """
+    smaller = {file.stem for file in (html / "_images").glob("*.png") if lighten(file)}
+    pages = [file for file in html.rglob("*.html") if "_static" not in file.relative_to(html).parts]
+    used: set[str] = set(ICONS_ADDED_BY_SCRIPTS)
+    named = 0
+    for page in pages:
+        text = page.read_text("utf-8")
+        used |= set(re.findall(r"\bfa-([a-z0-9-]+)", text))
+        named += SIDEBAR in text
+        text = text.replace(SIDEBAR, SIDEBAR + 'role="complementary" aria-label="Book" ')
+        text = FILE.sub(_file(smaller), IMAGE.sub(_patient, text))
+        page.write_text(text, encoding="utf-8")
+    if pages and not named:
+        raise SystemExit(f"polish: no page has {SIDEBAR!r}; the theme has changed.")
+    keep_icons(html / "_static" / "scripts" / "fontawesome.js", used)
+
+
+def lighten(file: Path) -> bool:
+    """Replace a PNG by a lossless WebP of fewer colours, if that is smaller; say whether it was."""
+    picture = Image.open(file).convert("RGB")
+    # The colours that cover the most: a marker's, however few its pixels, is one of them.
+    cover, plain = Image.Quantize.MAXCOVERAGE, Image.Dither.NONE
+    picture = picture.quantize(COLOURS, method=cover, dither=plain)
+    packed = io.BytesIO()
+    picture.convert("RGB").save(packed, "webp", lossless=True, quality=80, method=4)
+    if len(packed.getvalue()) >= file.stat().st_size:
+        return False
+    file.with_suffix(".webp").write_bytes(packed.getvalue())
+    file.unlink()
+    return True
+
+
+def _file(smaller: set[str]) -> Callable[[re.Match[str]], str]:
+    """Return what gives a figure the name of its smaller file."""
+
+    def rename(match: re.Match[str]) -> str:
+        return f'{match[1]}.webp"' if match[2] in smaller else match[0]
+
+    return rename
+
+
+def _patient(image: re.Match[str]) -> str:
+    """Let an image wait until the reader comes near it."""
+    return image[0] if " loading=" in image[0] else image[0].replace("<img", LAZY, 1)
+
+
+def keep_icons(script: Path, used: set[str]) -> None:
+    """Take the icons that no page uses out of the theme's script of icons.
+
+    Raises
+    ------
+    SystemExit
+        Where the script holds no icon in the form expected.
+    """
+    if not script.exists():
+        return
+    text = script.read_text("utf-8")
+    kept: set[str] = set()
+
+    def choose(match: re.Match[str]) -> str:
+        names = {match[1] or match[2], *re.findall(r'"([\w-]+)"', match[3])}
+        if names & used:
+            kept.update(names)
+            return match[0]
+        return ""
+
+    # What is left may end in a comma, which an object in JavaScript may.
+    text, found = ICON.subn(choose, text)
+    if not found or not kept:
+        raise SystemExit(f"polish: {script.name} holds no icon as expected; the theme has changed.")
+    script.write_text(text, encoding="utf-8")
+    script.with_name(script.name + ".map").unlink(missing_ok=True)

@@ -1,0 +1,157 @@
+"""Every page of the built site in Chromium: offline, typeset, searchable, light, accessible.
+
+One load a page serves all questions.  Colours are asked for in both themes and both widths; the
+other rules of axe-core, which no colour changes, at one width in each theme.
+"""
+
+import pytest
+from browsing import launch, listen, serve
+from notebooks import ROOT
+from weights import weigh
+
+try:
+    from axe_playwright_python.sync_playwright import Axe
+except ImportError:
+    Axe = None
+
+HTML = ROOT / "_build" / "html"
+# Whatever was built, so that a new chapter is visited too.
+PAGES = sorted(p.relative_to(HTML).as_posix() for p in HTML.glob("book/*.html")) + [
+    "search.html",
+    "genindex.html",
+]
+WIDTHS, THEMES = (1280, 390), ("light", "dark")
+COLOURS = ["color-contrast", "link-in-text-block"]
+LIMIT = 300  # kB that a page may ask for beyond the theme and MathJax
+# Rules of axe-core that the theme breaks, with the elements and the reason. Ours: none.
+THEME_BREAKS: dict[str, tuple[str, str]] = {}
+
+# Elements of one ancestry of tags, classes and styles have the same colours, so one of each kind
+# is looked at: on a long chapter that is a few hundred elements instead of ten thousand.
+REPRESENTATIVES = """() => {
+    const seen = new Map(), kind = (e) => e.nodeName + "." + e.getAttribute("class") +
+        (e.getAttribute("style") || "");
+    const path = (e) => (e ? path(e.parentElement) + ">" + kind(e) : "");
+    for (const e of document.querySelectorAll("body *")) {
+        if (e.closest("mjx-assistive-mml, script, style")) continue;
+        const speaks = [...e.childNodes].some((n) => n.nodeType === 3 && n.nodeValue.trim());
+        const where = e.closest("mjx-container");
+        if (where || speaks) {
+            const one = where || e, key = path(one);
+            if (!seen.has(key)) seen.set(key, one);
+        }
+    }
+    for (const e of seen.values()) e.setAttribute("data-looked-at", "");
+    return seen.size;
+}"""
+SHOW_ALL = """async () => {
+    for (const picture of document.images) picture.loading = "eager";
+    await Promise.all([...document.images].map((picture) => picture.decode().catch(() => {})));
+}"""
+BROKEN = "[...document.images].filter((i) => !i.naturalWidth).map((i) => i.src)"
+FORMULAS = """() => ({
+    asked: document.querySelectorAll(".math").length,
+    set: document.querySelectorAll(".math mjx-container").length,
+    wrong: [...document.querySelectorAll("mjx-merror, [data-mjx-error]")].map((e) => e.textContent),
+})"""
+
+
+@pytest.fixture(scope="class")
+def address():
+    with serve(HTML) as found:
+        yield found
+
+
+@pytest.fixture(scope="class")
+def browser():
+    with launch() as found:
+        yield found
+
+
+def judge(page, rules: list[str], run: bool, include: str | None = None) -> list[str]:
+    """Run axe-core with `rules`, or without them, and return what it complains of, a line each."""
+    some = {"runOnly": rules} if run else {"rules": {rule: {"enabled": False} for rule in rules}}
+    options = {"preload": False, "resultTypes": ["violations"], **some}
+    context = {"include": [[include]]} if include else None
+    found = Axe().run(page, context=context, options=options).response["violations"]
+    wrong = []
+    for violation in found:
+        selector, _ = THEME_BREAKS.get(violation["id"], (None, None))
+        for node in violation["nodes"]:
+            inside = selector and page.locator(node["target"][0]).first.evaluate(
+                "(e, s) => !!e.closest(s)", selector
+            )
+            if not inside:
+                wrong.append(f"{violation['id']} ({violation['impact']}): {node['html'][:200]}")
+    return wrong
+
+
+def settle(page) -> None:
+    """Wait until MathJax, where a page has it, is done."""
+    page.evaluate("window.MathJax && MathJax.startup && MathJax.startup.promise")
+
+
+class Visits:
+    """What is asked of each page; two classes below share the pages between two workers."""
+
+    def test_page(self, browser, address, name: str) -> None:
+        if Axe is None:
+            pytest.skip("axe-playwright-python is not installed, so nothing judges the pages")
+        wrong: list[str] = []
+        context = browser.new_context(viewport={"width": WIDTHS[0], "height": 900})
+        page = context.new_page()
+        listen(page, address, wrong)
+        page.goto(f"{address}/{name}", wait_until="networkidle")
+        settle(page)
+        formulas = page.evaluate(FORMULAS)
+        assert formulas["wrong"] == [] and formulas["set"] >= formulas["asked"]
+        page.evaluate(SHOW_ALL)
+        assert page.evaluate(BROKEN) == []
+        page.evaluate(REPRESENTATIVES)
+        for theme in THEMES:
+            page.emulate_media(color_scheme=theme)
+            page.wait_for_function(
+                "theme => document.documentElement.dataset.theme === theme", arg=theme
+            )
+            for width in WIDTHS:
+                page.set_viewport_size({"width": width, "height": 900})
+                page.wait_for_timeout(400)  # the theme looks for what scrolls 300 ms later
+                assert page.evaluate("document.documentElement.scrollWidth") <= width
+                where = f"{theme}, {width} px: "
+                wrong += [where + w for w in judge(page, COLOURS, True, "[data-looked-at]")]
+                if (theme, width) in zip(THEMES, WIDTHS, strict=True):
+                    wrong += [where + w for w in judge(page, COLOURS, False)]
+        context.close()
+        assert wrong == []
+
+
+@pytest.mark.parametrize("name", PAGES[::2])
+class TestHalfOfThePages(Visits):
+    pass
+
+
+@pytest.mark.parametrize("name", PAGES[1::2])
+class TestOtherPages(Visits):
+    pass
+
+
+class TestSite:
+    def test_search_finds_what_a_page_says(self, browser, address) -> None:
+        wrong: list[str] = []
+        page = browser.new_page()
+        listen(page, address, wrong)
+        page.goto(f"{address}/book/index.html", wait_until="networkidle")
+        page.keyboard.press("Control+k")
+        page.wait_for_selector("#pst-search-dialog[open] input")
+        page.keyboard.type("Galerkin")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("ul.search li a")
+        found = page.locator("ul.search li a").evaluate_all("l => l.map((a) => a.href)")
+        assert any("book/method.html" in link for link in found)
+        assert wrong == []
+
+    @pytest.mark.parametrize("name", PAGES)
+    def test_a_page_is_light(self, name: str) -> None:
+        sizes = weigh(HTML, HTML / name)
+        kilobytes, most = sum(sizes.values()) / 1000, list(sizes.items())[:3]
+        assert kilobytes <= LIMIT, f"{name} weighs {kilobytes:.0f} kB; heaviest: {most}"

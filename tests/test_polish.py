@@ -1,0 +1,60 @@
+"""What is done to the built site, on a small one made for the test."""
+
+import pytest
+from PIL import Image
+from polish import keep_icons, polish
+
+PAGE = """<div id="pst-primary-sidebar" class="x"></div><i class="fa-solid fa-bars"></i>
+<a href="../_images/a.png"><img alt="A" src="../_images/a.png"></a><img alt="B" src="b.png">"""
+ICONS = (
+    'var p={bars:[448,512,["navicon"],"f0c9","M0 96"],"arrow-up":[384,512,[8593],"f062","M2"],'
+    'xmark:[384,512,[215,"close"],"f00d",["M3","M4"]]};run(p)'
+)
+
+
+@pytest.fixture
+def site(tmp_path):
+    for name in ("_images", "_static/scripts", "book"):
+        (tmp_path / name).mkdir(parents=True)
+    picture = Image.effect_noise((300, 200), 60).convert("RGB").quantize(90)
+    picture.save(tmp_path / "_images" / "a.png")
+    (tmp_path / "book" / "page.html").write_text(PAGE)
+    (tmp_path / "_static" / "scripts" / "fontawesome.js").write_text(ICONS)
+    return tmp_path
+
+
+def test_pictures_become_smaller_and_keep_their_pixels(site) -> None:
+    before = Image.open(site / "_images" / "a.png").convert("RGB")
+    size = (site / "_images" / "a.png").stat().st_size
+    polish(site)
+    after = site / "_images" / "a.webp"
+    assert after.stat().st_size < size and not (site / "_images" / "a.png").exists()
+    # It has fewer colours than are kept.
+    assert Image.open(after).convert("RGB").tobytes() == before.tobytes()
+    text = (site / "book" / "page.html").read_text()
+    image = '<img loading="lazy" alt="A" src="../_images/a.webp">'
+    assert f'<a href="../_images/a.webp">{image}</a>' in text
+    assert '<img loading="lazy" alt="B" src="b.png">' in text
+
+
+def test_the_sidebar_gets_a_name(site) -> None:
+    polish(site)
+    text = (site / "book" / "page.html").read_text()
+    assert '<div id="pst-primary-sidebar" role="complementary" aria-label="Book" class="x">' in text
+
+
+def test_icons_that_no_page_uses_go(site) -> None:
+    polish(site)
+    text = (site / "_static" / "scripts" / "fontawesome.js").read_text()
+    assert "bars" in text and "xmark" in text and "arrow-up" not in text
+    assert text.startswith("var p={bars:[") and text.endswith("};run(p)")
+
+
+def test_a_theme_that_has_changed_is_told_of(site) -> None:
+    script = site / "_static" / "scripts" / "fontawesome.js"
+    script.write_text("nothing")
+    with pytest.raises(SystemExit, match="holds no icon as expected"):
+        keep_icons(script, {"bars"})
+    (site / "book" / "page.html").write_text("<p>x</p>")
+    with pytest.raises(SystemExit, match="no page has"):
+        polish(site)
