@@ -55,9 +55,12 @@ class Study:
 
 
 def committed(study: str, tier: str) -> Record | None:
-    """Return the committed record of a study at a tier, or None."""
+    """Return the committed record of a study at a tier, or None where no trial of it is there."""
     folder = records_folder() / f"{study}-{tier}"
-    return Record(folder) if (folder / "protocol.json").exists() else None
+    if not (folder / "protocol.json").exists():
+        return None
+    record = Record(folder)
+    return record if record.numbers() else None
 
 
 def obtain(
