@@ -71,7 +71,7 @@ def records(book: Book) -> str:
             trials = record.trials()
             around = [trial["circumstances"] for trial in trials]
             protocol = record.protocol
-            holds = still_holds(record.canary, protocol.dataset, protocol.uses_newton)
+            holds = still_holds(record.canary, protocol.dataset, protocol.newton_method)
             rows.append([
                 f"`{name}`", protocol.tier, str(len(trials)),
                 _distinct(one["data"]["dataset"] for one in around),
