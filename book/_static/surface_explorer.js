@@ -4,8 +4,9 @@
 (() => {
   "use strict";
   const root = document.getElementById("surface-explorer");
-  if (!root || !window.explorers || !window.surfaceData) return;
+  if (!root || !window.surfaceView || !window.surfaceData) return;
   const { number } = window.explorers;
+  const { camera, paint } = window.surfaceView;
   const { records, trial } = window.surfaceData;
   const SIDES = ["first", "second"];
   const NAMES = { coarse: "coarse minimum", transfer: "transfer start", multigrid: "multigrid start" };
@@ -74,6 +75,7 @@
   }
 
   const height = (s, v) => (option("height") === "ratio" ? v / s.centre : v);
+  const within = (reach) => (t) => Math.abs(t) <= reach * (1 + TINY);
 
   /* All that is drawn: for both sides the mesh and its heights, and the one scale they share. */
   function compute() {
@@ -82,16 +84,22 @@
     const pair = SIDES.map((side) => {
       const s = surface(option(side)), along = places(s, shown);
       const mesh = along.map(({ t: x }) => along.map(({ t: y }) => height(s, value(s, x, y))));
-      return { ...s, side, along, mesh, rise: rise(s, shown / 2) };
+      const lifted = ([x, y, v]) => [x, y, height(s, v)], mean = rise(s, shown / 2), here = value(s, ...now.point);
+      return {
+        ...s, side, along, mesh, rise: mean, apart: (s.steps[1] - s.steps[0]) * s.unit, middle: lifted([0, 0, s.centre]),
+        ring: mean !== null && circle(s, shown / 2).map(lifted),
+        marked: here !== null && now.point.every(within(shown)) && lifted([...now.point, here]),
+      };
     });
     const all = pair.flatMap(({ mesh }) => mesh.flat());
     const top = Math.max(...all), bottom = log ? Math.min(...all) : 0;
     const level = (h) => (log ? Math.log(h / bottom) / Math.log(top / bottom) : h / top);
-    return { shown, log, pair, top, bottom, level };
+    const view = { turn: Number(option("turn")), tilt: Number(option("tilt")) };
+    return { ...view, shown, pair, top, bottom, level, ticks: ticks(log, top, bottom) };
   }
 
   /* Round numbers between the ends of the scale. */
-  function ticks({ log, top, bottom }) {
+  function ticks(log, top, bottom) {
     const found = [];
     if (log) {
       const wide = top / bottom > 100;
@@ -106,185 +114,30 @@
     return found;
   }
 
-  /* ---- Drawing ---- */
-
-  /* Matplotlib's cividis (CC0): dark is low, light is high, for every colour vision. */
-  const RAMP = ["00224e", "123570", "3b496c", "575d6d", "707173", "8a8678", "a59c74", "c3b369", "e1cc55", "fee838"]
-    .map((hex) => [0, 2, 4].map((i) => parseInt(hex.slice(i, i + 2), 16)));
-  function colour(t) {
-    const place = Math.min(1, Math.max(0, t)) * (RAMP.length - 1), low = Math.min(RAMP.length - 2, Math.floor(place));
-    return `rgb(${RAMP[low].map((c, i) => Math.round(c + (place - low) * (RAMP[low + 1][i] - c)))})`;
-  }
-
-  const RISE = 1.5, CORNER = Math.SQRT2, SIDE_MARGIN = 42, FOOT = 40;
-
-  /* Parallel projection: x, y in [-1, 1], z in [0, 1] to pixels, and how far away that is. */
-  function camera(width) {
-    const turn = Number(option("turn")) * Math.PI / 180, tilt = Number(option("tilt")) * Math.PI / 180;
-    const size = (width - 2 * SIDE_MARGIN) / (2 * CORNER);
-    const tall = size * Math.hypot(RISE, 2 * CORNER) + FOOT;
-    const middle = (tall - FOOT) / 2 + 6;
-    const project = (x, y, z) => {
-      const across = x * Math.cos(turn) - y * Math.sin(turn), away = x * Math.sin(turn) + y * Math.cos(turn);
-      const up = (z - 0.5) * RISE * Math.cos(tilt) + away * Math.sin(tilt);
-      return [width / 2 + size * across, middle - size * up, away];
-    };
-    return { project, tall, tilt };
-  }
-
-  const trace = (context, points) => {
-    context.beginPath();
-    points.forEach(([x, y], i) => (i ? context.lineTo(x, y) : context.moveTo(x, y)));
-  };
-
-  /* Floor, the two walls behind with a line at every round height, and what the axes are. */
-  function drawBox(context, { project, tilt }, seen, ink) {
-    const corners = [[-1, -1], [1, -1], [1, 1], [-1, 1]];
-    const away = corners.map(([x, y]) => project(x, y, 0)[2]);
-    const far = away.indexOf(Math.max(...away)), near = (far + 2) % 4;
-    const sides = [corners[(far + 3) % 4], corners[far], corners[(far + 1) % 4]];
-    context.lineWidth = 1;
-    context.strokeStyle = ink.line;
-    trace(context, [...corners, corners[0]].map(([x, y]) => project(x, y, 0)));
-    context.stroke();
-    for (const [x, y] of sides) {
-      trace(context, [project(x, y, 0), project(x, y, 1)]);
-      context.stroke();
-    }
-    const [left] = [sides[0], sides[2]].sort((a, b) => project(...a, 0)[0] - project(...b, 0)[0]);
-    context.fillStyle = ink.text;
-    let free = Infinity;
-    for (const h of ticks(seen)) {
-      const z = seen.level(h), [x, y] = project(...left, z);
-      trace(context, sides.map((corner) => project(...corner, z)));
-      context.stroke();
-      if (Math.cos(tilt) < 0.2 || free - y < 13) continue;
-      context.textAlign = "right";
-      context.fillText(number(h), x - 5, y + 4);
-      free = y;
-    }
-    const labels = [(near + 3) % 4, (near + 1) % 4].map((other) => {
-      const [a, b] = [corners[near], corners[other]];
-      const name = a[1] === b[1] ? "direction 1" : "direction 2";
-      const [x, y] = project((a[0] + b[0]) / 2, (a[1] + b[1]) / 2, 0);
-      return { name: `${name}, ±${number(seen.shown)}`, x, y: y + 18 };
-    }).sort((a, b) => a.x - b.x);
-    const wide = labels.map(({ name }) => context.measureText(name).width);
-    const width = context.canvas.clientWidth;
-    labels.forEach((label, i) => {
-      const low = wide[i] / 2 + 2, x = Math.min(width - low, Math.max(low, label.x + (i ? 14 : -14)));
-      label.x = x;
-    });
-    const apart = labels[1].x - labels[0].x, level = Math.abs(labels[1].y - labels[0].y);
-    if (apart < (wide[0] + wide[1]) / 2 + 6 && level < 14) labels[1].y = labels[0].y + 15;
-    context.textAlign = "center";
-    for (const { name, x, y } of labels) context.fillText(name, x, y);
-  }
-
-  function drawMesh(context, { project }, { along, mesh }, seen, ink) {
-    const corner = (i, j) => project(along[i].t / seen.shown, along[j].t / seen.shown, seen.level(mesh[i][j]));
-    const screen = mesh.map((row, i) => row.map((_, j) => corner(i, j)));
-    const faces = [];
-    for (let i = 0; i + 1 < along.length; i++) for (let j = 0; j + 1 < along.length; j++) {
-      const ring = [[i, j], [i + 1, j], [i + 1, j + 1], [i, j + 1]];
-      const points = ring.map(([p, q]) => screen[p][q]);
-      const mean = ring.reduce((sum, [p, q]) => sum + seen.level(mesh[p][q]), 0) / 4;
-      faces.push({ i, j, points, mean, away: points.reduce((sum, point) => sum + point[2], 0) });
-    }
-    faces.sort((a, b) => b.away - a.away); /* The nearer hides the farther. */
-    for (const { i, j, points: [a, b, c, d], mean } of faces) {
-      trace(context, [a, b, c, d, a]);
-      context.fillStyle = context.strokeStyle = colour(mean);
-      context.lineWidth = 0.7;
-      context.fill();
-      context.stroke();
-      context.strokeStyle = mean < 0.45 ? ink.meshOnDark : ink.meshOnLight;
-      for (const [line, from, to] of [
-        [along[i].line, a, d], [along[i + 1].line, b, c], [along[j].line, a, b], [along[j + 1].line, d, c],
-      ]) {
-        if (!line) continue;
-        trace(context, [from, to]);
-        context.stroke();
-      }
-    }
-  }
-
-  /* The circle, the network itself and the marked point, over the surface. */
-  function drawMarks(context, { project }, s, seen, ink) {
-    const spot = (x, y, v) => project(x / seen.shown, y / seen.shown, seen.level(height(s, v)));
-    const twice = (width, outer, draw) => [[width + 2, ink.back], [width, outer]].forEach(([line, style]) => {
-      context.lineWidth = line;
-      context.strokeStyle = style;
-      draw();
-      context.stroke();
-    });
-    if (s.rise !== null) {
-      const round = circle(s, seen.shown / 2).map((point) => spot(...point));
-      context.setLineDash([5, 4]);
-      twice(1.5, ink.text, () => trace(context, [...round, round[0]]));
-      context.setLineDash([]);
-    }
-    const [x, y] = spot(0, 0, s.centre);
-    twice(2, ink.text, () => {
-      context.beginPath();
-      context.moveTo(x - 6, y);
-      context.lineTo(x + 6, y);
-      context.moveTo(x, y - 6);
-      context.lineTo(x, y + 6);
-    });
-    const marked = value(s, ...now.point);
-    if (marked === null || now.point.some((t) => Math.abs(t) > seen.shown * (1 + TINY))) return;
-    const [u, v] = spot(...now.point, marked), [, floor] = project(...now.point.map((t) => t / seen.shown), 0);
-    trace(context, [[u, v], [u, floor]]);
-    context.lineWidth = 1;
-    context.strokeStyle = ink.accent;
-    context.stroke();
-    twice(2.5, ink.accent, () => {
-      context.beginPath();
-      context.arc(u, v, 6, 0, 2 * Math.PI);
-    });
-  }
-
-  function paint(canvas, s, seen) {
-    const width = canvas.parentElement.clientWidth || 320, density = window.devicePixelRatio || 1;
-    const view = camera(width), context = canvas.getContext("2d");
-    canvas.style.height = `${Math.round(view.tall)}px`;
-    canvas.width = Math.round(width * density);
-    canvas.height = Math.round(Math.round(view.tall) * density);
-    context.scale(density, density);
-    const style = getComputedStyle(root), css = (name) => style.getPropertyValue(name).trim();
-    const ink = {
-      text: css("--xp-text"), line: css("--xp-line"), back: css("--xp-back"), accent: css("--xp-accent"),
-      meshOnDark: "rgba(255, 255, 255, 0.45)", meshOnLight: "rgba(0, 0, 0, 0.45)",
-    };
-    context.font = `12px ${style.fontFamily}`;
-    context.lineJoin = "round";
-    drawBox(context, view, seen, ink);
-    drawMesh(context, view, s, seen, ink);
-    drawMarks(context, view, s, seen, ink);
-  }
-
   /* ---- Words ---- */
 
   const exact = (x) => String(Number(x.toPrecision(5))).replace("-", "−");
-  const unit = () => (now.units === "relative" ? "× filters" : "absolute");
+  const UNITS = { relative: "filter lengths", absolute: "absolute units" };
+  const unit = () => UNITS[now.units];
+  const end = (s) => number(s.steps.at(-1) * s.unit);
 
   function described(s) {
-    const [x, y] = now.point, v = value(s, x, y), place = `${number(x)}, ${number(y)} ${unit()}`;
-    if (v === null) return `○ ${place}: beyond what was recorded, ±${number(s.steps.at(-1) * s.unit)}.`;
-    const other = now.units === "relative" ? [x * s.length, y * s.length] : [x / s.length, y / s.length];
-    const translated = `${number(other[0], s.length)}, ${number(other[1], s.length)} ${now.units === "relative" ? "absolute" : "× filters"}`;
+    const [x, y] = now.point, v = value(s, x, y), place = `○ ${number(x)}, ${number(y)} ${unit()}`;
+    if (v === null) return `${place}: beyond what was recorded, ±${end(s)}.`;
+    const [other, factor] = now.units === "relative" ? ["absolute", s.length] : ["relative", 1 / s.length];
+    const translated = `${number(x * factor)}, ${number(y * factor)} ${UNITS[other]}`;
     const how = recorded(s, x, y) ? "" : " (interpolated)";
-    return `○ ${place} (${translated}): objective ${exact(v)}${how}, ${exact(v / s.centre)} × the centre’s ${exact(s.centre)}.`;
+    return `${place} (${translated}): objective ${exact(v)}${how}, ${exact(v / s.centre)} × the centre’s ${exact(s.centre)}.`;
   }
 
   function summary({ pair, shown }) {
-    const parts = pair.map((s) => `around the ${NAMES[s.network]} ` + (s.rise === null
-      ? `nothing is recorded beyond ${number(s.steps.at(-1) * s.unit)}` : `${number(s.rise)} times what it is at the centre`));
+    const parts = pair.map((s) => (s.rise === null
+      ? `around the ${NAMES[s.network]} nothing is recorded beyond ±${end(s)}`
+      : `around the ${NAMES[s.network]} the objective is on average ${number(s.rise)} times what it is at the centre`));
     const [a, b] = [...pair].sort((p, q) => q.length - p.length);
     const longer = a.length / b.length > 1.005
-      ? ` A step of 1 × filters is ${number(a.length / b.length)} times as long around the ${NAMES[a.network]} as around the ${NAMES[b.network]}.` : "";
-    return `On the dashed circle, ${number(shown / 2)} ${unit()} away, the objective is on average ${parts.join(", and ")}.${longer}`;
+      ? ` One filter length is ${number(a.length / b.length)} times as far around the ${NAMES[a.network]} as around the ${NAMES[b.network]}.` : "";
+    return `On the dashed circle, ${number(shown / 2)} ${unit()} away: ${parts.join(", ")}.${longer}`;
   }
 
   function showTable() {
@@ -297,13 +150,14 @@
   let current, timer, frame;
   function update() {
     current = compute();
+    const what = option("height") === "ratio" ? "objective as a multiple of the centre" : "objective";
+    for (const place of root.querySelectorAll("[data-quantity]")) place.textContent = what;
     for (const s of current.pair) {
       const all = s.mesh.flat(), canvas = find(`[data-surface=${s.side}]`);
-      const what = option("height") === "ratio" ? "Objective as a multiple of the centre" : "Objective";
-      paint(canvas, s, current);
+      paint(root, canvas, s, current);
       find(`[data-heading=${s.side}]`).textContent = `Around the ${NAMES[s.network]}`;
       find(`[data-point=${s.side}]`).textContent = described(s);
-      canvas.setAttribute("aria-label", `${what} around the ${NAMES[s.network]}: from ${number(Math.min(...all))} `
+      canvas.setAttribute("aria-label", `Around the ${NAMES[s.network]}, the ${what}: from ${number(Math.min(...all))} `
         + `to ${number(Math.max(...all))} within ±${number(s.along.at(-1).t)} ${unit()}.`);
     }
     for (const button of root.querySelectorAll("[data-units]")) {
@@ -347,9 +201,9 @@
   /* The recorded point of this side that is drawn nearest to a place on its canvas. */
   function pick(side, px, py) {
     const s = current.pair.find((one) => one.side === side);
-    const { project } = camera(find(`[data-surface=${side}]`).clientWidth);
+    const { project } = camera(find(`[data-surface=${side}]`).clientWidth, current);
     let best = Infinity;
-    const inside = s.steps.map((step) => step * s.unit).filter((t) => Math.abs(t) <= current.shown * (1 + TINY));
+    const inside = s.steps.map((step) => step * s.unit).filter(within(current.shown));
     for (const x of inside) for (const y of inside) {
       const z = current.level(height(s, value(s, x, y)));
       const [u, v, away] = project(x / current.shown, y / current.shown, z);
@@ -364,7 +218,7 @@
     const s = current.pair.find((one) => one.side === side), turn = Number(option("turn")) * Math.PI / 180;
     const x = across * Math.cos(turn) + up * Math.sin(turn), y = -across * Math.sin(turn) + up * Math.cos(turn);
     const axis = Math.abs(x) >= Math.abs(y) ? 0 : 1, sign = Math.sign(axis ? y : x);
-    const places = s.steps.map((step) => step * s.unit).filter((t) => Math.abs(t) <= current.shown * (1 + TINY));
+    const places = s.steps.map((step) => step * s.unit).filter(within(current.shown));
     const snapped = now.point.map((t) => nearestStep(s, t) * s.unit);
     const next = places.filter((t) => sign * (t - snapped[axis]) > TINY).sort((a, b) => sign * (a - b))[0];
     if (next !== undefined) snapped[axis] = next;
@@ -429,7 +283,7 @@
       const options = Object.fromEntries(Object.keys(choices).map((name) => [name, option(name)]));
       return {
         ...options, units: now.units, shown: current.shown, point: [...now.point],
-        bottom: current.bottom, top: current.top,
+        bottom: current.bottom, top: current.top, ticks: current.ticks,
         pair: current.pair.map(({ network, unit: step, length, centre, loss, radius, reach, values, rise: mean, along, mesh, ...s }) => ({
           network, unit: step, length, centre, loss, radius, reach, values, rise: mean,
           places: along.map(({ t }) => t), heights: mesh, at: value({ ...s, values, unit: step }, ...now.point),

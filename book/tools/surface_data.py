@@ -22,6 +22,7 @@ RECORDS = tuple(
     for images in ("original", "prolonged")
 )
 NETWORKS = ("coarse", "transfer", "multigrid")
+MEASURES = ("loss", "radius", "reach")
 TRIAL = 0
 DIGITS = 5  # significant ones
 
@@ -48,13 +49,16 @@ def surfaces(name: str) -> dict[str, object]:
     """
     record = Record(ROOT / "book" / "records" / name)
     trial, arrays = record.trial(TRIAL), record.arrays()
-    found: dict[str, object] = {"steps": [_short(s) for s in arrays["surface_steps"]]}
+    found: dict[str, object] = {
+        "steps": [round(float(s), DIGITS) + 0.0 for s in arrays["surface_steps"]]
+    }
     for network in NETWORKS:
+        around = {what: cell(trial, f"landscape.{network}.{what}") for what in MEASURES}
+        around["length"] = trial["measures"]["landscape"][network]["length"]
         found[network] = {
-            "length": _short(trial["measures"]["landscape"][network]["length"]),
-            **{w: _short(cell(trial, f"landscape.{network}.{w}")) for w in ("loss", "radius", "reach")},
+            **{what: _short(value) for what, value in around.items()},
             "values": [_short(v) for v in np.ravel(arrays[f"surface/{network}"])],
-        }  # fmt: skip
+        }
     return found
 
 
