@@ -25,9 +25,18 @@ PARTS = {
 CLOSE = {"rel": 1e-4}  # five digits travel with the page
 PRINTED = {"rel": 0.0051}  # three digits are printed
 SIDES = ("first", "second")
-# How far up each column of a canvas is drawn without a gap of three pixels, from the top; NaN: not.
-TOPS = """([side, xs]) => {
-    const c = document.querySelector(`[data-surface=${side}]`), g = c.getContext("2d");
+COPY = """const copy = (c) => {
+    const other = document.createElement("canvas");
+    [other.width, other.height] = [c.width, c.height];
+    const g = other.getContext("2d", { willReadFrequently: true });
+    g.drawImage(c, 0, 0);
+    return g;
+};"""
+# The topmost of three drawn pixels in columns of a canvas; null: there are none.
+TOPS = (
+    f"([side, xs]) => {{ {COPY}"
+    + """
+    const c = document.querySelector(`[data-surface=${side}]`), g = copy(c);
     return xs.map((x) => {
         const { data } = g.getImageData(Math.round(x), 0, 1, c.height);
         const full = (y) => data[4 * y + 3] > 200;
@@ -35,9 +44,12 @@ TOPS = """([side, xs]) => {
         return null;
     });
 }"""
+)
 # Red, green, blue of the pixels where places [x, y, z] of the box are drawn.
-PIXELS = """([side, places]) => {
-    const c = document.querySelector(`[data-surface=${side}]`), g = c.getContext("2d");
+PIXELS = (
+    f"([side, places]) => {{ {COPY}"
+    + """
+    const c = document.querySelector(`[data-surface=${side}]`), g = copy(c);
     const { turn, tilt } = window.surfaceExplorer.state();
     const { project } = window.surfaceView.camera(c.clientWidth, { turn: +turn, tilt: +tilt });
     return places.map((place) => {
@@ -45,6 +57,7 @@ PIXELS = """([side, places]) => {
         return [x, y, ...g.getImageData(x, y, 1, 1).data];
     });
 }"""
+)
 
 
 @pytest.fixture(scope="module")
