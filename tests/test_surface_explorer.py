@@ -199,7 +199,7 @@ def test_the_marked_point_by_keyboard(visit, records) -> None:
         assert numbers(said)[4:] == pytest.approx(wanted, rel=2e-4)
     # A screen reader hears the surface that has the focus.
     assert page.text_content("[data-said]") == page.inner_text("[data-point=second]")
-    for _ in range(30):
+    for _ in range(8):
         page.keyboard.press("Shift+ArrowRight")
     assert state(page)["point"] == pytest.approx([1, 0.2])  # no farther than what is recorded
 
@@ -317,7 +317,7 @@ def test_turning_by_keyboard_alone(visit) -> None:
     assert page.evaluate("scrollY") == scrolled
     # Both turn, or they could not be compared.
     assert page.evaluate("document.querySelector('[data-surface=second]').toDataURL()") != picture
-    for _ in range(80):
+    for _ in range(32):
         page.keyboard.press("ArrowLeft")
         page.keyboard.press("ArrowDown")
     assert -180 <= int(state(page)["turn"]) < 180 and state(page)["tilt"] == "90"
