@@ -6,6 +6,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported; subprocesses in
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
+from explorer_pages import address, browser, visit  # noqa: E402, F401
 
 from mgcore.lab.protocol import Protocol  # noqa: E402
 

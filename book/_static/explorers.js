@@ -1,4 +1,4 @@
-/* What the two explorers share: numbers as text, pieces of SVG, colours of a diverging scale. */
+/* What the explorers share: numbers as text, pieces of SVG, colours of a diverging scale. */
 window.explorers = (() => {
   "use strict";
 

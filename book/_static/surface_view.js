@@ -1,0 +1,166 @@
+/* How the surface explorer draws: a box with one scale of heights, a mesh in it, and what is marked.
+   `seen` is what two surfaces share: turn and tilt in degrees, the half width shown, level(height)
+   in [0, 1] and ticks. A surface brings its mesh of heights, and points as [x, y, height]. */
+window.surfaceView = (() => {
+  "use strict";
+  const { number } = window.explorers;
+
+  /* Matplotlib's cividis (CC0): dark is low, light is high, for every colour vision. */
+  const RAMP = ["00224e", "123570", "3b496c", "575d6d", "707173", "8a8678", "a59c74", "c3b369", "e1cc55", "fee838"]
+    .map((hex) => [0, 2, 4].map((i) => parseInt(hex.slice(i, i + 2), 16)));
+  function colour(t) {
+    const place = Math.min(1, Math.max(0, t)) * (RAMP.length - 1), low = Math.min(RAMP.length - 2, Math.floor(place));
+    return `rgb(${RAMP[low].map((c, i) => Math.round(c + (place - low) * (RAMP[low + 1][i] - c)))})`;
+  }
+
+  const RISE = 1.5, CORNER = Math.SQRT2, SIDE_MARGIN = 42, FOOT = 44, SQUAT = 2.75;
+
+  /* Parallel projection: x, y in [-1, 1], z in [0, 1] to pixels, and how far away that is. */
+  function camera(width, { turn: turned, tilt: tilted }) {
+    const turn = turned * Math.PI / 180, tilt = tilted * Math.PI / 180;
+    const fits = (width - 2 * SIDE_MARGIN) / (2 * CORNER), tall = Math.round(fits * SQUAT + FOOT);
+    const size = fits * Math.min(1, SQUAT / (RISE * Math.cos(tilt) + 2 * CORNER * Math.sin(tilt)));
+    const middle = (tall - FOOT) / 2 + 8;
+    const project = (x, y, z) => {
+      const across = x * Math.cos(turn) - y * Math.sin(turn), away = x * Math.sin(turn) + y * Math.cos(turn);
+      const up = (z - 0.5) * RISE * Math.cos(tilt) + away * Math.sin(tilt);
+      return [width / 2 + size * across, middle - size * up, away];
+    };
+    return { project, size, tall, tilt };
+  }
+
+  const trace = (context, points) => {
+    context.beginPath();
+    points.forEach(([x, y], i) => (i ? context.lineTo(x, y) : context.moveTo(x, y)));
+  };
+
+  /* Floor, the two walls behind with a line at every round height, and what the axes are. */
+  function drawBox(context, { project, tilt }, seen, ink) {
+    const corners = [[-1, -1], [1, -1], [1, 1], [-1, 1]];
+    const away = corners.map(([x, y]) => project(x, y, 0)[2]);
+    const far = away.indexOf(Math.max(...away)), near = (far + 2) % 4;
+    const sides = [corners[(far + 3) % 4], corners[far], corners[(far + 1) % 4]];
+    context.lineWidth = 1;
+    context.strokeStyle = ink.line;
+    trace(context, [...corners, corners[0]].map(([x, y]) => project(x, y, 0)));
+    context.stroke();
+    for (const [x, y] of sides) {
+      trace(context, [project(x, y, 0), project(x, y, 1)]);
+      context.stroke();
+    }
+    const [left] = [sides[0], sides[2]].sort((a, b) => project(...a, 0)[0] - project(...b, 0)[0]);
+    context.fillStyle = ink.text;
+    let free = Infinity;
+    for (const h of seen.ticks) {
+      const z = seen.level(h), [x, y] = project(...left, z);
+      trace(context, sides.map((corner) => project(...corner, z)));
+      context.stroke();
+      if (Math.cos(tilt) < 0.2 || free - y < 13) continue;
+      context.textAlign = "right";
+      context.fillText(number(h), x - 5, y + 4);
+      free = y;
+    }
+    const labels = [(near + 3) % 4, (near + 1) % 4].map((other) => {
+      const [a, b] = [corners[near], corners[other]];
+      const name = a[1] === b[1] ? "direction 1" : "direction 2";
+      const [x, y] = project((a[0] + b[0]) / 2, (a[1] + b[1]) / 2, 0);
+      return { name: `${name}, ±${number(seen.shown)}`, x, y: y + 18 };
+    }).sort((a, b) => a.x - b.x);
+    const wide = labels.map(({ name }) => context.measureText(name).width);
+    const width = context.canvas.clientWidth;
+    labels.forEach((label, i) => {
+      const low = wide[i] / 2 + 2;
+      label.x = Math.min(width - low, Math.max(low, label.x + (i ? 14 : -14)));
+    });
+    const apart = labels[1].x - labels[0].x, level = Math.abs(labels[1].y - labels[0].y);
+    if (apart < (wide[0] + wide[1]) / 2 + 6 && level < 14) labels[1].y = labels[0].y + 15;
+    context.textAlign = "center";
+    for (const { name, x, y } of labels) context.fillText(name, x, y);
+  }
+
+  function drawMesh(context, { project, size }, { along, mesh, apart }, seen, ink) {
+    const lines = size * apart / seen.shown > 5; /* Closer ones would hide the colours. */
+    const corner = (i, j) => project(along[i].t / seen.shown, along[j].t / seen.shown, seen.level(mesh[i][j]));
+    const screen = mesh.map((row, i) => row.map((_, j) => corner(i, j)));
+    const faces = [];
+    for (let i = 0; i + 1 < along.length; i++) for (let j = 0; j + 1 < along.length; j++) {
+      const ring = [[i, j], [i + 1, j], [i + 1, j + 1], [i, j + 1]];
+      const points = ring.map(([p, q]) => screen[p][q]);
+      const mean = ring.reduce((sum, [p, q]) => sum + seen.level(mesh[p][q]), 0) / 4;
+      faces.push({ i, j, points, mean, away: points.reduce((sum, point) => sum + point[2], 0) });
+    }
+    faces.sort((a, b) => b.away - a.away); /* The nearer hides the farther. */
+    for (const { i, j, points: [a, b, c, d], mean } of faces) {
+      trace(context, [a, b, c, d, a]);
+      context.fillStyle = context.strokeStyle = colour(mean);
+      context.lineWidth = 0.7;
+      context.fill();
+      context.stroke();
+      context.strokeStyle = mean < 0.45 ? ink.meshOnDark : ink.meshOnLight;
+      for (const [line, from, to] of [
+        [along[i].line, a, d], [along[i + 1].line, b, c], [along[j].line, a, b], [along[j + 1].line, d, c],
+      ]) {
+        if (!line || !lines) continue;
+        trace(context, [from, to]);
+        context.stroke();
+      }
+    }
+  }
+
+  /* The circle, the network itself and the marked point, over the surface. */
+  function drawMarks(context, { project }, { ring, middle, marked }, seen, ink) {
+    const spot = ([x, y, h]) => project(x / seen.shown, y / seen.shown, seen.level(h));
+    const twice = (width, outer, draw) => [[width + 2, ink.back], [width, outer]].forEach(([line, style]) => {
+      context.lineWidth = line;
+      context.strokeStyle = style;
+      draw();
+      context.stroke();
+    });
+    if (ring) {
+      const round = ring.map(spot);
+      context.setLineDash([5, 4]);
+      twice(1.5, ink.text, () => trace(context, [...round, round[0]]));
+      context.setLineDash([]);
+    }
+    const [x, y] = spot(middle);
+    twice(2, ink.text, () => {
+      context.beginPath();
+      context.moveTo(x - 6, y);
+      context.lineTo(x + 6, y);
+      context.moveTo(x, y - 6);
+      context.lineTo(x, y + 6);
+    });
+    if (!marked) return;
+    const [u, v] = spot(marked), [, floor] = project(marked[0] / seen.shown, marked[1] / seen.shown, 0);
+    trace(context, [[u, v], [u, floor]]);
+    context.lineWidth = 1;
+    context.strokeStyle = ink.accent;
+    context.stroke();
+    twice(2.5, ink.accent, () => {
+      context.beginPath();
+      context.arc(u, v, 6, 0, 2 * Math.PI);
+    });
+  }
+
+  /* Draw one surface in the colours that `root` has now. */
+  function paint(root, canvas, s, seen) {
+    const width = canvas.parentElement.clientWidth || 320, density = window.devicePixelRatio || 1;
+    const view = camera(width, seen), context = canvas.getContext("2d");
+    canvas.style.height = `${view.tall}px`;
+    canvas.width = Math.round(width * density);
+    canvas.height = Math.round(view.tall * density);
+    context.scale(density, density);
+    const style = getComputedStyle(root), css = (name) => style.getPropertyValue(name).trim();
+    const ink = {
+      text: css("--xp-text"), line: css("--xp-line"), back: css("--xp-back"), accent: css("--xp-accent"),
+      meshOnDark: "rgba(255, 255, 255, 0.45)", meshOnLight: "rgba(0, 0, 0, 0.45)",
+    };
+    context.font = `12px ${style.fontFamily}`;
+    context.lineJoin = "round";
+    drawBox(context, view, seen, ink);
+    drawMesh(context, view, s, seen, ink);
+    drawMarks(context, view, s, seen, ink);
+  }
+
+  return { camera, paint };
+})();
