@@ -59,7 +59,7 @@ class Report:
 
     def __getitem__(self, name: str) -> Row:
         """Return the row of a weight by its name."""
-        return next(row for row in self.rows if row.name == name)
+        return {row.name: row for row in self.rows}[name]
 
     def __str__(self) -> str:
         table = [("weight", "layer", "grid", "done", "grows", "")]

@@ -136,7 +136,7 @@ class _Tracer(TorchDispatchMode):
         self.module = ""
 
     def enter(self, name: str) -> None:
-        self.module = name
+        self.module = name.split(".parametrizations")[0]  # the layer that has them
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
@@ -227,8 +227,8 @@ def trace_both(
         after = trace(scratch, there)
     except ForwardError as error:
         raise ValueError(
-            f"model does not run at {there}, {error.place} holds it to {here} ({error}); accepted: "
-            "a model whose sizes follow from the input's, but for dense layers."
+            f"model does not run at {there} because of {error.place} ({error}); accepted: a model "
+            "whose sizes follow from the input's, but for dense layers."
         ) from error
     if [(u.weight, u.kind) for u in before] != [(u.weight, u.kind) for u in after]:
         raise ValueError(

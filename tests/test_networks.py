@@ -72,7 +72,8 @@ def test_hooks_on_the_modules_see_the_forward_pass(pooling, rng):
     logits = net(images)
     maps = feature_maps(dict(net.named_parameters()), images, pooling)
     assert list(seen) == ["conv1", "conv2", "classifier"]
-    assert torch.equal(seen["conv1"].relu(), maps[0]) and torch.equal(seen["conv2"].relu(), maps[-1])
+    assert torch.equal(seen["conv1"].relu(), maps[0])
+    assert torch.equal(seen["conv2"].relu(), maps[-1])
     assert torch.equal(seen["classifier"], logits)
 
 
