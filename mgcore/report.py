@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mgcore.tracing import Axis, Use
+from mgcore.layouts import Axis
+from mgcore.tracing import Use
 
 
 @dataclass(frozen=True)

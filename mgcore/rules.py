@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from mgcore.grids import prolong, restrict
-from mgcore.report import change_of
-from mgcore.tracing import Axis, Use
+from mgcore.layouts import Axis
+from mgcore.report import Row, change_of, describe
+from mgcore.tracing import Use, trace_both
 from mgcore.transfer import WIDTH, coarsen_stencil, refine_stencil
 
 
@@ -40,6 +41,56 @@ class Change:
     axes: tuple[int, ...] = ()
     reads: Axis = ()
     axis: int = 1
+
+
+def decide(
+    model: nn.Module, here: tuple[int, ...], there: tuple[int, ...], stencils: str
+) -> dict[str, tuple[Row, Change]]:
+    """Decide what becomes of each weight of a network when its inputs change from one shape.
+
+    Parameters
+    ----------
+    model : Module
+    here, there : tuple of int
+        Shapes of an input now and then, (channels, *grid); each axis stays, doubles or is halved.
+    stencils : {"galerkin", "copy"}
+
+    Returns
+    -------
+    dict
+        By name, in the order in which an input meets the weights: what to say and what to do.
+
+    Raises
+    ------
+    ValueError
+        As :func:`mgcore.tracing.trace_both` and :func:`of_dense`, or if a weight that must change
+        is no parameter or is used on grids that change differently.
+    """
+    refining = math.prod(there) > math.prod(here)
+    plan: dict[str, tuple[Row, Change]] = {}
+    for use, other in trace_both(model, here, there):
+        if use.kind == "dense":
+            change = of_dense(use, other, refining)
+        else:
+            change = of_convolution(use, other, stencils, refining)
+        name = use.weight or f"{use.module} (computed)"
+        row = Row(name, describe(use), change_of(use.reads, other.reads), change.done, None,
+                  change.note)  # fmt: skip
+        if plan.setdefault(name, (row, change))[1].axes != change.axes:
+            raise ValueError(
+                f"{name} is used on grids that change differently; accepted: a weight that is "
+                "shared between places of equal grids only."
+            )
+        if change.axes and not use.weight:
+            raise ValueError(
+                f"{use.module or 'model'} computes its weight of shape {use.shape} from others; "
+                "accepted: a weight that is a parameter (remove the parametrization first)."
+            )
+    for name, weight in model.named_parameters():
+        if weight.ndim > 1 and name not in plan:
+            row = Row(name, "", "", "kept", None, "no convolution or dense layer used it")
+            plan[name] = (row, Change("kept"))
+    return plan
 
 
 def of_convolution(use: Use, other: Use, stencils: str, refining: bool) -> Change:

@@ -11,15 +11,15 @@ import copy
 import logging
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.optim.swa_utils import update_bn
 
 from mgcore.grids import check_prolongation
-from mgcore.report import Report, Row, change_of, describe
-from mgcore.rules import Change, apply, growth, of_convolution, of_dense
-from mgcore.tracing import trace_both
+from mgcore.report import Report
+from mgcore.rules import apply, decide, growth
 
 STENCILS = ("galerkin", "copy")
 BATCH = 64  # images at a time when statistics are estimated from a tensor
@@ -130,40 +130,18 @@ def _operate(model, input_shape, refining, stencils, prolongation, axes, statist
     if stencils not in STENCILS:
         raise ValueError(f"stencils={stencils!r}; accepted: 'galerkin' or 'copy'.")
     check_prolongation(prolongation, "prolongation")
+    plan = decide(model, here, there, stencils)
     result = copy.deepcopy(model)
     weights = dict(result.named_parameters())
-    rows: dict[str, Row] = {}
-    changes: dict[str, Change] = {}
-    for use, other in trace_both(model, here, there):
-        dense = use.kind == "dense"
-        change = of_dense(use, other, refining) if dense else of_convolution(
-            use, other, stencils, refining
-        )  # fmt: skip
-        name = use.weight or f"{use.module} (computed)"
-        if changes.setdefault(name, change).axes != change.axes:
-            raise ValueError(
-                f"{name} is used on grids that change differently; accepted: a weight that is "
-                "shared between places of equal grids only."
-            )
-        if change.axes and not use.weight:
-            raise ValueError(
-                f"{use.module or 'model'} computes its weight of shape {use.shape} from others; "
-                "accepted: a weight that is a parameter (remove the parametrization first)."
-            )
-        if name in rows:
-            continue
-        factor = None
+    rows = []
+    for row, change in plan.values():
         if change.axes:
-            old = weights[name].data
-            weights[name].data = apply(change, old, prolongation)
-            factor = growth(change, old, weights[name].data)
-            _tell_owners(result, weights[name])
-        grid = change_of(use.reads, other.reads)
-        rows[name] = Row(name, describe(use), grid, change.done, factor, change.note)
-    for name, weight in weights.items():
-        if weight.ndim > 1 and name not in rows:
-            rows[name] = Row(name, "", "", "kept", None, "no convolution or dense layer used it")
-    done = Report(here, there, tuple(rows.values()), _estimate(result, there, statistics))
+            old = weights[row.name].data
+            weights[row.name].data = apply(change, old, prolongation)
+            row = replace(row, growth=growth(change, old, weights[row.name].data))
+            _tell_owners(result, weights[row.name])
+        rows.append(row)
+    done = Report(here, there, tuple(rows), _estimate(result, there, statistics))
     logger.info("%s", done)
     copied = [row.name for row in done.rows if row.done == "copied"]
     if copied and stencils == "galerkin":

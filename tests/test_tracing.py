@@ -106,8 +106,8 @@ CONV = "the model does not run there (Given groups=1, weight of size"
         (lambda: nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.LayerNorm([2, 4, 4])), (1, 4, 4),
          "model does not run at (1, 8, 8) because of 1.weight and 1.bias ("),
         (Strict, (1, 4, 4),
-         "model does not run at (1, 8, 8) because of Strict (four columns please); accepted: a model "
-         "whose sizes follow from the input's, but for dense layers."),
+         "model does not run at (1, 8, 8) because of Strict (four columns please); accepted: a "
+         "model whose sizes follow from the input's, but for dense layers."),
         (Choosy, (1, 4, 4),
          "model runs through other layers at (1, 8, 8) than at (1, 4, 4); accepted: a forward "
          "whose path does not depend on the resolution."),
