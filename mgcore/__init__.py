@@ -7,7 +7,8 @@ studies are in :mod:`mgcore.lab`, which this package never imports.
 
 from mgcore.grids import prolong, restrict
 from mgcore.networks import ThesisCNN
+from mgcore.scales import coarse_to_fine
 from mgcore.surgery import coarsen, refine
 
 __version__ = "0.1.0"
-__all__ = ["ThesisCNN", "coarsen", "prolong", "refine", "restrict"]
+__all__ = ["ThesisCNN", "coarse_to_fine", "coarsen", "prolong", "refine", "restrict"]
