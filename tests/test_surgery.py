@@ -15,16 +15,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from mgcore import ThesisCNN, coarsen, refine
-from mgcore.data import _torchvision_mnist
+from mgcore.data import import_torchvision
 from mgcore.resnet import ResNet
 from mgcore.transfer import coarsen_stencil, refine_stencil
 
 
 def torchvision(name):
     """Return one of torchvision's networks, which import also beside torch's CPU build."""
-    _torchvision_mnist()
-    import torchvision.models as models
-
+    models = import_torchvision("torchvision.models")
     return getattr(models, name)(weights=None, num_classes=5)
 
 
