@@ -8,10 +8,12 @@ used, or a sentence says why not.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from types import ModuleType
 
 import torch
 from torch import Tensor
@@ -106,7 +108,7 @@ def _read_mnist(root: str | None) -> tuple[Tensor, Tensor]:
     folder = mnist_root(root)
     raw = folder / "MNIST" / "raw"
     given = root or os.environ.get("MGCORE_DATA")
-    mnist = _torchvision_mnist()
+    mnist = import_torchvision("torchvision.datasets").MNIST
     if not all((raw / name).is_file() for name in MNIST_SHA256):
         reason = "no download is tried into a folder that was named"
         if not given:
@@ -132,23 +134,33 @@ def _read_mnist(root: str | None) -> tuple[Tensor, Tensor]:
     return data.data, data.targets
 
 
-def _torchvision_mnist() -> type:
-    """Import torchvision's MNIST, also beside a CPU build of torch.
+def import_torchvision(module: str) -> ModuleType:
+    """Import a part of torchvision, also beside a CPU build of torch.
 
     torchvision 0.28.0 on the package index is built for CUDA; beside torch's CPU build its import
-    stops because its compiled operators are absent.  MNIST needs none of them: declaring the two
-    that the import asks for is enough.  Where torchvision imports by itself nothing is declared.
+    stops because its compiled operators are absent.  Data sets and networks for classification need
+    none of them: declaring the two that the import asks for is enough.  Where torchvision imports
+    by itself nothing is declared.
+
+    Parameters
+    ----------
+    module : str
+        As ``"torchvision.datasets"`` or ``"torchvision.models"``.
+
+    Examples
+    --------
+    >>> import_torchvision("torchvision.models").resnet18.__name__
+    'resnet18'
     """
     try:
-        from torchvision.datasets import MNIST
+        return importlib.import_module(module)
     except RuntimeError as error:
         if "torchvision::nms" not in str(error):
             raise
         schema = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
         for name in ("nms", "qnms"):
             torch.library.define(f"torchvision::{name}", schema)
-        from torchvision.datasets import MNIST
-    return MNIST
+        return importlib.import_module(module)
 
 
 def split(count: int, sizes: tuple[int, ...], generator: torch.Generator) -> list[Tensor]:

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
-from scipy.fft import dctn, idctn
 from torch import Tensor, nn
 
 from mgcore.grids import pool
+from mgcore.smoothing import smooth_by_dct
 from mgcore.transfer import refine_classifier, refine_stencil
 
 WIDTHS = (32, 64)  # channels after the first and the second convolution (§3.2)
@@ -111,43 +111,40 @@ class ThesisCNN(nn.Module):
             raise ValueError(f"resolution={resolution!r} with pooling={pooling}; accepted: {need}.")
         if padding not in PADDINGS:
             raise ValueError(f"padding={padding!r}; accepted: 'zeros' or 'circular'.")
-        self.resolution, self.pooling, self.padding = resolution, bool(pooling), padding
+        self.pooling, self.padding = bool(pooling), padding
         self.conv1 = nn.Conv2d(1, WIDTHS[0], 3, padding=1, padding_mode=padding, bias=False)
         self.conv2 = nn.Conv2d(*WIDTHS, 3, padding=1, padding_mode=padding, bias=False)
         side = map_side(resolution, pooling)
-        self.classifier = nn.Linear(WIDTHS[1] * side**2, CLASSES, bias=classifier_bias)
+        self.classifier = _Classifier(WIDTHS[1] * side**2, CLASSES, bias=classifier_bias)
+
+    @property
+    def resolution(self) -> int:
+        """Pixels along a side of the input, which the classifier's width says."""
+        side = math.isqrt(self.classifier.in_features // WIDTHS[1])
+        return 2 * side if self.pooling else side
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits (batch, 10) for images (batch, 1, n, n)."""
-        return forward(dict(self.named_parameters()), images, self.pooling, self.padding)
+        """Return logits (batch, 10) for images (batch, 1, n, n), as :func:`forward` does.
+
+        By way of the modules, so that hooks on them are called.
+        """
+        x = F.relu(self.conv1(images))  # (batch, 32, n, n)
+        if self.pooling:
+            x = pool(x)  # (batch, 32, n/2, n/2)
+        x = F.relu(self.conv2(x))  # (batch, 64, ·, ·)
+        return self.classifier(x.flatten(1))
+
+
+class _Classifier(nn.Linear):
+    """A linear layer that sums in the order of :func:`forward`: equal to the last bit."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features @ self.weight.T + (0.0 if self.bias is None else self.bias)
 
 
 def map_side(resolution: int, pooling: bool) -> int:
     """Return the cells along a side of the maps that the classifier reads."""
     return resolution // 2 if pooling else resolution
-
-
-def smooth_by_dct(maps: Tensor, cutoff: float) -> Tensor:
-    """Damp the high cosine frequencies of weight maps (thesis §3.2.1, Fig. 3.1).
-
-    The thesis reduces the variance "in the discrete cosine space" without saying how.  Here the
-    coefficient of frequency (k, l), counted in half waves across the image, is divided by
-    1 + (k² + l²)/cutoff²: the mean stays, and the same function is smoothed alike on every grid.
-
-    Parameters
-    ----------
-    maps : Tensor, shape (..., m, n)
-    cutoff : float
-        Half waves across the image at which a coefficient is halved.
-
-    Returns
-    -------
-    Tensor, of the shape and dtype of `maps`
-    """
-    k, ell = (torch.arange(size, dtype=torch.float64) for size in maps.shape[-2:])
-    damping = 1 / (1 + (k[:, None] ** 2 + ell**2) / cutoff**2)
-    coefficients = dctn(maps.double().numpy(), axes=(-2, -1), norm="ortho") * damping.numpy()
-    return torch.from_numpy(idctn(coefficients, axes=(-2, -1), norm="ortho")).to(maps.dtype)
 
 
 def initial_weights(

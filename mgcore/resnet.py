@@ -19,7 +19,6 @@ from mgcore.networks import CLASSES, CLASSIFIER, PADDINGS
 
 ACTIVATIONS = {"tanh": torch.tanh, "relu": F.relu}
 OPENING = "open.weight"
-
 Weights = Mapping[str, Tensor]
 
 
@@ -123,8 +122,8 @@ def _check_size(argument: str, value: int) -> None:
 
 def forward(weights: Weights, images: Tensor, h: float = 1.0, **how: str) -> Tensor:
     """Return the logits (batch, 10) for images (batch, 1, n, n); the rest as in `propagate`."""
-    opened = _convolve(images, weights[OPENING], how.get("padding", "zeros"))
-    last = propagate(weights, opened, h, **how)[-1]  # (batch, width, n, n)
+    x = _convolve(images, weights[OPENING], how.get("padding", "zeros"))
+    last = propagate(weights, x, h, **how)[-1]  # (batch, width, n, n)
     return last.flatten(1) @ weights[CLASSIFIER].T + weights.get("classifier.bias", 0.0)
 
 
@@ -157,9 +156,8 @@ def refine_depth(weights: Weights, factor: int = 2) -> dict[str, Tensor]:
     >>> weights = {f"layers.{j}.first.weight": torch.full((1, 1, 3, 3), j) for j in (0, 1)}
     >>> [int(w[0, 0, 0, 0]) for w in refine_depth(weights).values()]
     [0, 0, 1, 1]
-
     >>> deeper = ResNet(6, width=2, depth=8, h=0.5)
-    >>> deeper.load_state_dict(refine_depth(ResNet(6, width=2, depth=4, h=1.0).state_dict()))
+    >>> deeper.load_state_dict(refine_depth(ResNet(6, width=2, depth=4).state_dict()))
     <All keys matched successfully>
     """
     _check_size("factor", factor)
@@ -176,16 +174,14 @@ class ResNet(nn.Module):
     """A residual network for digits: 1 → width channels, `depth` layers (2.9), a classifier.
 
     Stencils start normal with variance 1 / (numbers that a cell reads), from torch's generator, so
-    that K₁ keeps the size of its input; the classifier starts at zero and favours no class.
+    that K₁ keeps the size of its input; the classifier starts at zero.
 
     Parameters
     ----------
     resolution : int
         Pixels along a side of the input.
-    width : int
-        Channels of every state.
-    depth : int
-        Layers, N.
+    width, depth : int
+        Channels of every state; layers, N.
     h : float
         Step size, 0 or more; N h is the time at the end.
     activation : {"tanh", "relu"}
@@ -224,7 +220,7 @@ class ResNet(nn.Module):
         _check("activation", activation, ACTIVATIONS)
         _check("padding", padding, PADDINGS)
         _check_step(h)
-        self.resolution, self.width, self.depth = resolution, width, depth
+        self.width, self.depth = width, depth
         self.h, self.activation, self.padding, self.second = h, activation, padding, bool(second)
 
         def convolution(channels: int) -> nn.Conv2d:
@@ -240,6 +236,11 @@ class ResNet(nn.Module):
         self.classifier = nn.Linear(width * resolution**2, CLASSES)
         nn.init.zeros_(self.classifier.weight)
         nn.init.zeros_(self.classifier.bias)
+
+    @property
+    def resolution(self) -> int:
+        """Pixels along a side of the input, which the classifier's width says."""
+        return math.isqrt(self.classifier.in_features // self.width)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (batch, 10) for images (batch, 1, n, n)."""

@@ -16,7 +16,6 @@ from mgcore.networks import (
     forward_flops,
     initial_weights,
     refine_weights,
-    smooth_by_dct,
     step_flops,
 )
 from mgcore.transfer import refine_classifier, refine_stencil
@@ -64,6 +63,26 @@ def test_logits_are_those_of_torchs_modules(pooling, padding, rng):
     assert (without + bias - reference).abs().max() < 1e-12
 
 
+@BOTH
+def test_hooks_on_the_modules_see_the_forward_pass(pooling, rng):
+    net = ThesisCNN(8, pooling)
+    images, seen = torch.randn(2, 1, 8, 8, generator=rng), {}
+    for name, module in net.named_children():
+        module.register_forward_hook(lambda m, x, out, name=name: seen.setdefault(name, out))
+    logits = net(images)
+    maps = feature_maps(dict(net.named_parameters()), images, pooling)
+    assert list(seen) == ["conv1", "conv2", "classifier"]
+    assert torch.equal(seen["conv1"].relu(), maps[0])
+    assert torch.equal(seen["conv2"].relu(), maps[-1])
+    assert torch.equal(seen["classifier"], logits)
+
+
+@BOTH
+@pytest.mark.parametrize("resolution", [8, 12])
+def test_resolution_follows_the_classifier(resolution, pooling):
+    assert ThesisCNN(resolution, pooling).resolution == resolution
+
+
 @PADDINGS
 def test_feature_maps_are_those_along_the_chain(padding, rng):
     net = ThesisCNN(8, True, padding=padding).double()
@@ -74,19 +93,6 @@ def test_feature_maps_are_those_along_the_chain(padding, rng):
         assert (maps - chain[:depth](images)).abs().max() < 1e-12
     assert [tuple(maps.shape) for maps in seen] == [(2, 32, 8, 8), (2, 32, 4, 4), (2, 64, 4, 4)]
     assert len(feature_maps(dict(net.named_parameters()), images, False, padding)) == 2
-
-
-def test_dct_smoothing_divides_each_frequency(rng):
-    maps = torch.randn(2, 3, 6, 9, generator=rng, dtype=torch.float64)
-    smooth = smooth_by_dct(maps, 2.0)
-    before, after = (dctn(x.numpy(), axes=(-2, -1), norm="ortho") for x in (maps, smooth))
-    k, l = np.meshgrid(np.arange(6), np.arange(9), indexing="ij")
-    assert np.abs(after * (1 + (k**2 + l**2) / 4) - before).max() < 1e-12
-    assert (smooth.mean((-2, -1)) - maps.mean((-2, -1))).abs().max() < 1e-14
-    assert after[0, 0, 2, 0] == pytest.approx(before[0, 0, 2, 0] / 2, rel=1e-12)  # the cutoff
-    for axis in (-2, -1):
-        assert smooth.diff(dim=axis).norm() < 0.5 * maps.diff(dim=axis).norm()
-    assert smooth_by_dct(maps.float(), 2.0).dtype == torch.float32
 
 
 @BOTH

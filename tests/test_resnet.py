@@ -88,6 +88,10 @@ def test_without_a_step_every_layer_is_the_identity(rng):
     assert (net(images) - expected).abs().max() < 1e-12
 
 
+def test_resolution_follows_the_classifier():
+    assert ResNet(5, width=3).resolution == 5
+
+
 def test_layers_driven_to_zero_add_nothing(rng):
     """What the thesis gives as the reason for (2.8): more layers cannot make it worse."""
     weights, x = state(make(rng)), random((2, 2, 5, 5), rng)
