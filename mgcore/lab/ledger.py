@@ -6,6 +6,7 @@ takes it from here.
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -150,12 +151,17 @@ def ledger_table(entries: Sequence[Entry], caption: str = "") -> Table:
     for entry in entries:
         claim = entry.claim
         thesis = claim.source if claim.thesis is None else f"{claim.thesis:+.1f}, {claim.source}"
-        also = "".join(f"\n{name}: {v}, {v.word}" for name, v in entry.others.items())
+        found = [entry.shown, *(f"{name}: {v}, {v.word}" for name, v in entry.others.items())]
         rows.append(
-            [f"{claim.text} (§{claim.section}, {claim.kind})", thesis, entry.shown + also,
-             Link(entry.word, place(claim))]
+            [_lines(f"{claim.text} (§{claim.section}, {claim.kind})", 40), _lines(thesis, 12),
+             "\n".join(_lines(part, 48) for part in found), Link(entry.word, place(claim))]
         )  # fmt: skip
     return Table(["statement", "thesis", "found", "verdict"], rows, caption)
+
+
+def _lines(text: str, width: int) -> str:
+    """Break a text into lines: cells of the site's tables do not wrap by themselves."""
+    return textwrap.fill(" ".join(text.split()), width)
 
 
 def place(claim: Claim) -> str:
