@@ -116,10 +116,10 @@ def test_a_killed_worker_costs_nothing_but_time(scheduler, start, tiny, tmp_path
 
     killer = threading.Thread(target=kill)
     killer.start()
-    record = study(protocol, 8, scheduler, tmp_path)
+    record = study(protocol, 5, scheduler, tmp_path)
     killer.join()
     assert workers[0].wait(10) == -signal.SIGKILL and workers[1].poll() is None
-    assert metric_hash(record.trials(8)) == alone(protocol, 8)
+    assert metric_hash(record.trials(5)) == alone(protocol, 5)
 
 
 def test_workers_that_cannot_work_get_one_sentence(scheduler, start, tiny, tmp_path):
