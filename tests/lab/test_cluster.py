@@ -1,9 +1,11 @@
 """Trials on a cluster: a real scheduler and real workers on this machine."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -41,8 +43,6 @@ def scheduler(tmp_path_factory):
     while not file.exists():
         assert process.poll() is None and time.monotonic() < limit
         time.sleep(0.1)
-    import json
-
     yield json.loads(file.read_text())["address"]
     end(process)
 
@@ -105,9 +105,8 @@ def test_a_cluster_gives_the_metrics_of_this_machine(scheduler, start, tiny, tmp
 @pytest.mark.slow
 def test_a_killed_worker_costs_nothing_but_time(scheduler, start, tiny, tmp_path):
     """kill -9 on one of two in the middle of a trial; the study completes."""
-    protocol = tiny(n_coarse=64, n_fine=64, coarse_epochs=8, fine_epochs=8)
+    protocol = tiny(n_coarse=64, n_fine=64)
     workers = start(count=2)
-    import threading
 
     def kill():
         while len(list((tmp_path / "record").glob("trial-*.json"))) < 1:
@@ -116,10 +115,10 @@ def test_a_killed_worker_costs_nothing_but_time(scheduler, start, tiny, tmp_path
 
     killer = threading.Thread(target=kill)
     killer.start()
-    record = study(protocol, 8, scheduler, tmp_path)
+    record = study(protocol, 4, scheduler, tmp_path)
     killer.join()
     assert workers[0].wait(10) == -signal.SIGKILL and workers[1].poll() is None
-    assert metric_hash(record.trials(8)) == alone(protocol, 8)
+    assert metric_hash(record.trials(4)) == alone(protocol, 4)
 
 
 def test_workers_that_cannot_work_get_one_sentence(scheduler, start, tiny, tmp_path):
