@@ -87,8 +87,11 @@ def judge(page, rules: list[str], run: bool, include: str | None = None) -> list
 
 
 def settle(page) -> None:
-    """Wait until MathJax, where a page has it, is done."""
-    page.evaluate("window.MathJax && MathJax.startup && MathJax.startup.promise")
+    """Wait until MathJax, where a page has formulas, is done; its script comes last."""
+    page.wait_for_function(
+        "!document.querySelector('.math') || (window.MathJax?.startup?.promise && true)"
+    )
+    page.evaluate("window.MathJax?.startup?.promise")
 
 
 class Visits:
