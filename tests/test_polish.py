@@ -4,7 +4,8 @@ import pytest
 from PIL import Image
 from polish import keep_icons, polish
 
-PAGE = """<details><summary><span class="toctree-toggle"></span></summary></details><div id="pst-primary-sidebar" class="x"></div><i class="fa-solid fa-bars"></i>
+PAGE = """<details><summary><span class="toctree-toggle"></span></summary></details>
+<div id="pst-primary-sidebar" class="x"></div><i class="fa-solid fa-bars"></i>
 <a href="../_images/a.png"><img alt="A" src="../_images/a.png"></a><img alt="B" src="b.png">"""
 ICONS = (
     'var p={bars:[448,512,["navicon"],"f0c9","M0 96"],"arrow-up":[384,512,[8593],"f062","M2"],'
