@@ -22,6 +22,7 @@ PAGES = sorted(p.relative_to(HTML).as_posix() for p in HTML.glob("book/*.html"))
 ]
 WIDTHS, THEMES = (1280, 390), ("light", "dark")
 COLOURS = ["color-contrast", "link-in-text-block"]
+PATIENCE = 300_000  # ms: a long chapter's formulas take a minute on a machine that is busy
 LIMIT = 300  # kB that a page may ask for beyond the theme and MathJax
 # Rules of axe-core that the theme breaks, with the elements and the reason. Ours: none.
 THEME_BREAKS: dict[str, tuple[str, str]] = {}
@@ -87,8 +88,11 @@ def judge(page, rules: list[str], run: bool, include: str | None = None) -> list
 
 
 def settle(page) -> None:
-    """Wait until MathJax, where a page has it, is done."""
-    page.evaluate("window.MathJax && MathJax.startup && MathJax.startup.promise")
+    """Wait until MathJax, where a page has formulas, is done; its script comes last."""
+    page.wait_for_function(
+        "!document.querySelector('.math') || (window.MathJax?.startup?.promise && true)"
+    )
+    page.evaluate("window.MathJax?.startup?.promise")
 
 
 class Visits:
@@ -100,6 +104,7 @@ class Visits:
         wrong: list[str] = []
         context = browser.new_context(viewport={"width": WIDTHS[0], "height": 900})
         page = context.new_page()
+        page.set_default_timeout(PATIENCE)
         listen(page, address, wrong)
         page.goto(f"{address}/{name}", wait_until="networkidle")
         settle(page)
@@ -139,6 +144,7 @@ class TestSite:
     def test_search_finds_what_a_page_says(self, browser, address) -> None:
         wrong: list[str] = []
         page = browser.new_page()
+        page.set_default_timeout(PATIENCE)
         listen(page, address, wrong)
         page.goto(f"{address}/book/index.html", wait_until="networkidle")
         page.keyboard.press("Control+k")

@@ -1,5 +1,6 @@
 """Editions, before Sphinx and after: a student's copy holds no solution anywhere."""
 
+import functools
 import re
 from pathlib import Path
 
@@ -20,13 +21,19 @@ def built(html: Path) -> Path:
     return html
 
 
-def solutions(path: Path) -> list[str]:
-    """Return the lines of a chapter that stand in its solutions and nowhere else in it."""
+def text_of(path: Path, solved: bool) -> str:
+    """Return the text of a chapter's solutions, or of all the rest of it."""
     cells = notebooks.read(ROOT / path).cells
-    inside, outside = ("\n".join(c.source for c in cells if editions.is_solution(c) == s)
-                       for s in (True, False))  # fmt: skip
-    telling = [line.strip() for line in inside.splitlines() if len(line.strip()) > 30]
-    return [line for line in telling if line not in outside and not line.startswith(("`", ":"))]
+    return "\n".join(cell.source for cell in cells if editions.is_solution(cell) == solved)
+
+
+@functools.cache
+def solutions(path: Path) -> list[str]:
+    """Return the lines that stand in a chapter's solutions, and nowhere outside of solutions."""
+    outside = "\n".join(text_of(each, solved=False) for each in CHAPTERS)
+    lines = (line.strip() for line in text_of(path, solved=True).splitlines())
+    telling = [line for line in lines if len(line) > 30 and not line.startswith(("`", ":"))]
+    return [line for line in telling if line not in outside]
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)

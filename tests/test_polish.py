@@ -4,7 +4,8 @@ import pytest
 from PIL import Image
 from polish import keep_icons, polish
 
-PAGE = """<div id="pst-primary-sidebar" class="x"></div><i class="fa-solid fa-bars"></i>
+PAGE = """<details><summary><span class="toctree-toggle"></span></summary></details>
+<div id="pst-primary-sidebar" class="x"></div><i class="fa-solid fa-bars"></i>
 <a href="../_images/a.png"><img alt="A" src="../_images/a.png"></a><img alt="B" src="b.png">"""
 ICONS = (
     'var p={bars:[448,512,["navicon"],"f0c9","M0 96"],"arrow-up":[384,512,[8593],"f062","M2"],'
@@ -37,9 +38,10 @@ def test_pictures_become_smaller_and_keep_their_pixels(site) -> None:
     assert '<img loading="lazy" alt="B" src="b.png">' in text
 
 
-def test_the_sidebar_gets_a_name(site) -> None:
+def test_what_the_theme_leaves_unnamed_gets_a_name(site) -> None:
     polish(site)
     text = (site / "book" / "page.html").read_text()
+    assert '<summary aria-label="Pages below this one"><span class="toctree-toggle">' in text
     assert '<div id="pst-primary-sidebar" role="complementary" aria-label="Book" class="x">' in text
 
 

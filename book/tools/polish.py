@@ -1,4 +1,4 @@
-"""What is done to the built site: lighter pictures and icons, and a name for the theme's sidebar.
+"""What is done to the built site: lighter pictures and icons, and names that the theme leaves out.
 
 Sphinx and its theme are left as they are; only their output is changed, and every change says so
 where the theme no longer has what is changed.
@@ -19,6 +19,8 @@ IMAGE = re.compile(r"<img\b[^>]*>")
 FILE = re.compile(r'((?:src|href)="[^"]*?_images/([^"/]+))\.png"')
 LAZY = '<img loading="lazy"'
 SIDEBAR = '<div id="pst-primary-sidebar" '
+# The arrow in the contents that unfolds the pages below one; the theme gives it no name.
+OPENER, BELOW = '<summary><span class="toctree-toggle"', "Pages below this one"
 ICON = re.compile(
     r"""(?:"([\w-]+)"|\b([a-z]\w*)):\[\d+,\d+,\[([^\]]*)\],"[0-9a-f]+",(?:"[^"]*"|\[[^\]]*\])\],?"""
 )
@@ -42,6 +44,7 @@ def polish(html: Path) -> None:
         used |= set(re.findall(r"\bfa-([a-z0-9-]+)", text))
         named += SIDEBAR in text
         text = text.replace(SIDEBAR, SIDEBAR + 'role="complementary" aria-label="Book" ')
+        text = text.replace(OPENER, OPENER.replace(">", f' aria-label="{BELOW}">', 1))
         text = FILE.sub(_file(smaller), IMAGE.sub(_patient, text))
         page.write_text(text, encoding="utf-8")
     if pages and not named:
