@@ -142,8 +142,9 @@
 
   function showTable() {
     const rows = Object.keys(NAMES).map((network) => surface(network));
-    find("#sx-numbers").textContent = `Trial ${trial} of the record ${record()}: the numbers that belong to the surfaces.`;
-    find("[data-numbers]").innerHTML = rows.map((s) => `<tr><th scope="row">${NAMES[s.network]}</th>`
+    find("#sx-numbers").textContent = `Trial ${trial} of the record ${record()}: length of the filters, objective and loss at the centre, `
+      + "and how far away the loss has doubled, in filter lengths and in absolute units.";
+    find("[data-numbers]").innerHTML = rows.map((s) => `<tr><th scope="row">${s.network}</th>`
       + [s.length, s.centre, s.loss, s.radius, s.reach].map((x) => `<td>${number(x)}</td>`).join("") + "</tr>").join("");
   }
 

@@ -64,13 +64,13 @@ window.surfaceView = (() => {
       const [a, b] = [corners[near], corners[other]];
       const name = a[1] === b[1] ? "direction 1" : "direction 2";
       const [x, y] = project((a[0] + b[0]) / 2, (a[1] + b[1]) / 2, 0);
-      return { name: `${name}, ±${number(seen.shown)}`, x, y: y + 18 };
+      return { name: `${name}, ±${number(seen.shown)}`, x, y: y + 20 };
     }).sort((a, b) => a.x - b.x);
     const wide = labels.map(({ name }) => context.measureText(name).width);
     const width = context.canvas.clientWidth;
     labels.forEach((label, i) => {
       const low = wide[i] / 2 + 2;
-      label.x = Math.min(width - low, Math.max(low, label.x + (i ? 14 : -14)));
+      label.x = Math.min(width - low, Math.max(low, label.x + (i ? 34 : -34)));
     });
     const apart = labels[1].x - labels[0].x, level = Math.abs(labels[1].y - labels[0].y);
     if (apart < (wide[0] + wide[1]) / 2 + 6 && level < 14) labels[1].y = labels[0].y + 15;
