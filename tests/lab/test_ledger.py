@@ -139,7 +139,8 @@ def test_the_table_has_a_row_for_each_claim_and_links_where_the_evidence_is(entr
     assert len(table.rows) == len(entries)
     html = table._repr_html_()
     for entry, row in zip(entries, table.rows, strict=True):
-        assert str(row[-1]) == entry.word and " ".join(entry.shown.split()) in " ".join(row[2].split())
+        unbroken = " ".join(row[2].split())
+        assert str(row[-1]) == entry.word and " ".join(entry.shown.split()) in unbroken
         page, _, anchor = place(entry.claim).partition("#")
         assert not anchor or anchor in headings(page.removesuffix(".html"))
         assert f'href="{place(entry.claim)}"' in html
