@@ -68,6 +68,8 @@ def test_the_right_answer_stands_anywhere() -> None:
     ("text", "sentence"),
     [
         (QUESTION + "  - {text: a, why: b}\n", "question 1: exactly one option must be right."),
+        (QUESTION + "  - {text: a, why: b, right: true}\n  - {text: c, why: d, right: true}\n",
+         "question 1: exactly one option must be right."),
         (QUESTION + "  - {text: a, why: b, right: true}\n  - {text: a, why: c}\n",
          "question 1: two options read the same."),
         (QUESTION + "  - {text: a}\n", "accepted: text and why, besides"),
