@@ -27,12 +27,13 @@ def draw(rng, count, first=0):
         rows = rng.normal(90, 2, size=(3, 2, 2))
         metrics = {
             arm: [
-                {"training_accuracy": float(a), "validation_accuracy": float(b)}
-                for a, b in np.vstack([[[0.0, 0.0]], rows[i]])
+                {"epoch": e, "training_accuracy": float(a), "validation_accuracy": float(b)}
+                for e, (a, b) in enumerate(np.vstack([[[0.0, 0.0]], rows[i]]))
             ]
             for i, arm in enumerate(("new", "transfer", "multigrid"))
         }
-        trials.append({"trial": number, "metrics": metrics})
+        about = {"seconds": {"whole": 1.0}}
+        trials.append({"trial": number, "metrics": metrics, "circumstances": about})
     return trials
 
 

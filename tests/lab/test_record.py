@@ -17,6 +17,7 @@ TRIAL = {
     "circumstances": {"device": "cpu", "seconds": {"whole": 1.5}},
 }
 ARRAYS = {"blocks": np.arange(12.0).reshape(3, 4), "maps/new/conv1": np.ones((2, 2), np.float16)}
+OTHER = {"new": [{"epoch": 0, "images": "all", "training_accuracy": 12.5}]}
 
 
 @pytest.fixture
@@ -239,9 +240,9 @@ def test_a_reader_never_sees_half_a_file(record, monkeypatch):
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", watch)
-    record.add({"trial": 1, "metrics": {}, "circumstances": {}})
-    assert seen == [(TRIAL["metrics"], {})] and file.exists()
-    assert record.trial(1)["metrics"] == {}
+    record.add(TRIAL | {"trial": 1, "metrics": OTHER})
+    assert seen == [(TRIAL["metrics"], OTHER)] and file.exists()
+    assert record.trial(1)["metrics"] == OTHER
 
 
 def test_records_are_found_from_the_working_folder(tmp_path, monkeypatch):
@@ -282,9 +283,9 @@ def test_a_reader_tops_up_a_copy_of_the_committed_record(tmp_path, monkeypatch, 
     own = reader_folder("baseline", tiny(), record.folder)
     assert own != reader_folder("baseline", tiny())
     assert {f.name: f.read_bytes() for f in own.iterdir()} == committed
-    Record(own).add(TRIAL | {"trial": 1, "metrics": {}})
+    Record(own).add(TRIAL | {"trial": 1, "metrics": OTHER})
     (own / "trial-000.json").unlink()
     assert reader_folder("baseline", tiny(), record.folder) == own
-    assert Record(own).trial(1)["metrics"] == {}  # what is there is not written over
+    assert Record(own).trial(1)["metrics"] == OTHER  # what is there is not written over
     assert Record(own).numbers() == [0, 1, 2]
     assert record.trial(1)["metrics"] == TRIAL["metrics"]
