@@ -102,7 +102,7 @@ def say(text: str, column: Column) -> None:
     """Show the lists of a text, and say the rest, but what is about the page only."""
     for paragraph in re.split(r"\n\s*\n", text):
         bare = plain(paragraph).strip()
-        if not bare or bare.startswith(OF_THE_PAGE) or bare.startswith("**You need**"):
+        if not bare or bare.lstrip("*").startswith(OF_THE_PAGE):
             continue
         if BULLETS.fullmatch(bare + "\n"):
             column.shown.append(bare)
