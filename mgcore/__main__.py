@@ -81,6 +81,9 @@ def _arguments(given: list[str] | None) -> argparse.Namespace:
     bench.add_argument("--json", type=Path, help="file to keep the figures in")
     calibrate = commands.add_parser("calibrate", help="run the calibration again, on MNIST")
     calibrate.add_argument("file", type=Path, help="where its runs are kept")
+    universes = commands.add_parser("multiverse", help="run what is missing of it, on MNIST")
+    universes.add_argument("folder", type=Path, help="where a file for each coarse network is kept")
+    universes.add_argument("--workers", type=_trials, help="processes; as many as cores by default")
     return parser.parse_args(given)
 
 
@@ -191,6 +194,14 @@ def _bench_newton(file: Path | None) -> int:
     return 0
 
 
+def _multiverse(options: argparse.Namespace) -> int:
+    from mgcore.lab.multiverse import read_multiverse, run_multiverse
+
+    run_multiverse(options.folder, options.workers)
+    print(f"{options.folder}: {len(read_multiverse(options.folder))} universes")
+    return 0
+
+
 def _calibrate(options: argparse.Namespace) -> int:
     from mgcore.lab.calibration import calibrate, summary
 
@@ -205,6 +216,7 @@ def main(given: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop as for Ctrl-C
     command = {
         "plan": _plan, "run": _run, "verify": _verify, "bench": _bench, "calibrate": _calibrate,
+        "multiverse": _multiverse,
     }[options.command]  # fmt: skip
     try:
         return command(options)

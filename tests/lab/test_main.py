@@ -187,3 +187,14 @@ def test_a_record_below_a_file_cannot_be_made(home, capsys):
     (home / "file").write_text("")
     assert main(smoke(home / "file" / "r")) == 2
     assert "cannot be made" in capsys.readouterr().err
+
+
+def test_the_multiverse_runs_what_is_missing_and_counts_universes(tmp_path, monkeypatch, capsys):
+    from mgcore.lab import multiverse
+
+    asked = []
+    monkeypatch.setattr(multiverse, "run_multiverse", lambda *given: asked.append(given))
+    monkeypatch.setattr(multiverse, "read_multiverse", lambda folder: [{}] * 8)
+    assert main(["multiverse", str(tmp_path), "--workers", "2"]) == 0
+    assert asked == [(tmp_path, 2)]
+    assert capsys.readouterr().out == f"{tmp_path}: 8 universes\n"
