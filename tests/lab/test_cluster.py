@@ -63,7 +63,8 @@ def start(scheduler, tmp_path):
         from distributed import Client
 
         with Client(scheduler, set_as_default=False) as client:
-            client.wait_for_workers(len(started), timeout=240)
+            alive = sum(process.poll() is None for process in started)
+            client.wait_for_workers(alive, timeout=240)
         return started
 
     yield one
@@ -75,6 +76,13 @@ def start(scheduler, tmp_path):
         limit = time.monotonic() + 60
         while client.scheduler_info()["workers"] and time.monotonic() < limit:
             time.sleep(0.1)
+
+
+def cluster_size(scheduler):
+    from distributed import Client
+
+    with Client(scheduler, set_as_default=False) as client:
+        return len(client.scheduler_info()["workers"])
 
 
 def study(protocol, trials, scheduler, tmp_path):
@@ -137,6 +145,8 @@ def test_workers_that_cannot_work_get_one_sentence(scheduler, start, tiny, tmp_p
     mnist = tiny(dataset="mnist", resolution=28)
     assert LINE in (said := refused(mnist)) and "cannot work: dataset='mnist' is not in" in said
     end(one)
+    while cluster_size(scheduler):  # until it is known to be gone
+        time.sleep(0.1)
     start(threads=2)
     assert LINE in (said := refused(tiny())) and "has 2 threads; accepted: one each" in said
 
