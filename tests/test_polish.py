@@ -6,6 +6,7 @@ from polish import keep_icons, polish
 
 PAGE = """<details><summary><span class="toctree-toggle"></span></summary></details>
 <div id="pst-primary-sidebar" class="x"></div><i class="fa-solid fa-bars"></i>
+<div class="citation" role="doc-biblioentry">B</div>
 <a href="../_images/a.png"><img alt="A" src="../_images/a.png"></a><img alt="B" src="b.png">"""
 ICONS = (
     'var p={bars:[448,512,["navicon"],"f0c9","M0 96"],"arrow-up":[384,512,[8593],"f062","M2"],'
@@ -43,6 +44,7 @@ def test_what_the_theme_leaves_unnamed_gets_a_name(site) -> None:
     text = (site / "book" / "page.html").read_text()
     assert '<summary aria-label="Pages below this one"><span class="toctree-toggle">' in text
     assert '<div id="pst-primary-sidebar" role="complementary" aria-label="Book" class="x">' in text
+    assert '<div class="citation" role="listitem">' in text
 
 
 def test_icons_that_no_page_uses_go(site) -> None:

@@ -21,6 +21,8 @@ LAZY = '<img loading="lazy"'
 SIDEBAR = '<div id="pst-primary-sidebar" '
 # The arrow in the contents that unfolds the pages below one; the theme gives it no name.
 OPENER, BELOW = '<summary><span class="toctree-toggle"', "Pages below this one"
+# An entry of the references stands in a list; its own role is no longer allowed on what it is.
+REFERENCE, ENTRY = 'role="doc-biblioentry"', 'role="listitem"'
 ICON = re.compile(
     r"""(?:"([\w-]+)"|\b([a-z]\w*)):\[\d+,\d+,\[([^\]]*)\],"[0-9a-f]+",(?:"[^"]*"|\[[^\]]*\])\],?"""
 )
@@ -45,6 +47,7 @@ def polish(html: Path) -> None:
         named += SIDEBAR in text
         text = text.replace(SIDEBAR, SIDEBAR + 'role="complementary" aria-label="Book" ')
         text = text.replace(OPENER, OPENER.replace(">", f' aria-label="{BELOW}">', 1))
+        text = text.replace(REFERENCE, ENTRY)
         text = FILE.sub(_file(smaller), IMAGE.sub(_patient, text))
         page.write_text(text, encoding="utf-8")
     if pages and not named:

@@ -106,7 +106,10 @@ class Table:
                 text = f'<a href="{html.escape(content.page)}">{text}</a>'
             return f"<{tag}{rest}>{text}</{tag}>"
 
-        head = "".join(cell("th", heading, ' scope="col"') for heading in self.columns)
+        head = "".join(  # an empty cell heads nothing
+            cell("th", heading, ' scope="col"') if heading else "<td></td>"
+            for heading in self.columns
+        )
         body = "\n".join(
             "<tr>"
             + cell("th", row[0], ' scope="row" style="text-align: left"')

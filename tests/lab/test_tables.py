@@ -113,6 +113,11 @@ class Tags(html.parser.HTMLParser):
         self.text.append(data)
 
 
+def test_an_empty_heading_is_no_header():
+    page = Table(("", "a"), [("x", 1)])._repr_html_()
+    assert "<thead><tr><td></td><th" in page and "<th></th>" not in page
+
+
 def test_html_has_headers_caption_and_escapes():
     page = Tags()
     page.feed(Table(("arm", "a < b"), [("new", "1\n2"), ("x & y", 3)], "Read <me>.")._repr_html_())
