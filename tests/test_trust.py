@@ -75,7 +75,7 @@ def test_no_code_loads_a_pickle_or_runs_what_it_is_given():
     for path in notebooks.chapters():
         cells = [c for c in notebooks.read(ROOT / path).cells if c.cell_type == "code"]
         bad[str(path)] = complaints("\n".join(cell.source for cell in cells))
-    # A quiz computes its numbers from expressions in the book's own files, which no parameter names.
+    # A quiz computes its numbers from expressions in the book's own files; no parameter names one.
     assert bad.pop("book/tools/teaching.py") == ["eval"]
     assert {name: found for name, found in bad.items() if found} == {}
 
