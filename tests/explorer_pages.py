@@ -70,7 +70,11 @@ def visit(browser, address):
         page.on("console", lambda m: m.type in ("error", "warning") and wrong.append(m.text))
         page.on("request", lambda r: r.url.startswith(ours) or wrong.append(f"asks for {r.url}"))
         page.on("requestfailed", lambda request: wrong.append(f"failed: {request.url}"))
-        page.on("response", lambda r: r.ok or r.status == 304 or wrong.append(f"{r.status}: {r.url}"))
+        current = (304,)  # what is kept is as it was
+        page.on(
+            "response",
+            lambda r: r.ok or r.status in current or wrong.append(f"{r.status}: {r.url}"),
+        )
         page.goto(f"{address}/book/{name}.html")
         page.wait_for_selector("section.xp[data-ready]")
         return page

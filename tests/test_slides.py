@@ -48,6 +48,13 @@ def test_looked_at_things_are_shown_and_prose_is_said() -> None:
     assert kinds[1:] == ["draw()", "print(1)", "x = 1"]
 
 
+def test_a_caption_leads_nowhere() -> None:
+    cell = v4.new_code_cell("draw()", metadata={"mystnb": {"figure": {
+        "name": "fig-x", "caption": "As {prf:ref}`alg-x` says, see {eq}`eq-x`."}}})  # fmt: skip
+    shown = slides.slide(cell).metadata["mystnb"]["figure"]
+    assert shown == {"caption": "As the statement says, see the formula."}
+
+
 def test_a_deck_has_a_slide_for_each_thing_and_notes() -> None:
     cells = slides.deck(chapter(), "page").cells
     text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")

@@ -168,5 +168,8 @@ def slide(cell: nbformat.NotebookNode) -> nbformat.NotebookNode:
     made.outputs = [o for o in made.outputs if "scrapbook" not in o.get("metadata", {})]
     made.id = f"{made.id[:58]}-slide"
     # A name stands once in a deck; here nothing refers to figures by number.
-    made.metadata.get("mystnb", {}).get("figure", {}).pop("name", None)
+    figure = made.metadata.get("mystnb", {}).get("figure", {})
+    figure.pop("name", None)
+    if "caption" in figure:
+        figure["caption"] = plain(figure["caption"])
     return made
