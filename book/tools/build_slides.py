@@ -32,6 +32,7 @@ nb_mime_priority_overrides = [
 suppress_warnings = ["myst.header", "myst.xref_missing", "myst.nested_header"]
 html_static_path = ["_static"]
 html_title = {title!r}
+html_favicon = "_static/favicon.svg"
 revealjs_static_path = ["_static"]
 revealjs_css_files = ["slides.css"]
 revealjs_style_theme = "white"
@@ -62,6 +63,7 @@ def write(executed: Path, source: Path) -> None:
     (source / "conf.py").write_text(CONF.format(**about), encoding="utf-8")
     (source / "_static" / "slides.css").write_text(STYLE, encoding="utf-8")
     shutil.copy2(ROOT / "book" / "references.bib", source)
+    shutil.copy2(ROOT / "book" / "_static" / "favicon.svg", source / "_static")
     links = []
     for path in notebooks.chapters():
         notebook = notebooks.strip(notebooks.read(executed / path))

@@ -87,9 +87,9 @@ def study_rows(size: Size) -> list[Row]:
     """
     coarse, fine, validation = size.study
     protocol = Protocol.calibrated(
-        "paper", tier="smoke", dataset="strokes", resolution=size.resolution, n_coarse=coarse,
-        n_fine=fine, n_validation=validation, subset=fine // 5,
-    )  # fmt: skip
+        "paper", dataset="strokes", resolution=size.resolution, n_coarse=coarse, n_fine=fine,
+        n_validation=validation, subset=fine // 5,
+    ).changed(tier="smoke")  # fmt: skip
     alone = sgemm_rate(size.budget)
     before = _weighted(protocol, size)
     rate, evaluation, memory = study_rate(protocol)
