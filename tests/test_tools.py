@@ -40,7 +40,8 @@ def book(tmp_path_factory) -> Path:
         "  - file: book/experiment\n  - file: book/plain\n"
     )
     for name in (
-        "_config.yml", "book/_ext/drop_thebe.py", "book/_static/favicon.svg", "book/references.bib",
+        "_config.yml", "book/_ext/drop_thebe.py", "book/_ext/single_page.py",
+        "book/_static/favicon.svg", "book/references.bib",
     ):  # fmt: skip
         (root / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, root / name)
