@@ -57,6 +57,7 @@ def _arguments(given: list[str] | None) -> argparse.Namespace:
         "--check", nargs="+", choices=CHAPTERS, metavar="CHAPTER",
         help="run chapters afresh and print the time beside the prediction",
     )  # fmt: skip
+    plan.add_argument("--json", type=Path, help="file to keep what --check finds in")
     run = common("run", "run what is missing of a study")
     run.add_argument("study", choices=sorted(STUDIES))
     run.add_argument("--trials", type=_trials, default=20)
@@ -102,6 +103,8 @@ def _plan(options: argparse.Namespace) -> int:
         for chapter, (said, took) in found.items():
             pair = budget.spell(said), budget.spell(took)
             print(f"{chapter:<14}{pair[0]:>11}{pair[1]:>9}{took / said:>20.2f}")
+        if options.json:
+            budget.write_check(options.json, found, tier, options.trials)
         return 0
     prices = budget.prices_for(TIERS, options.dataset)
     rows = budget.plan_book(TIERS, options.trials, options.dataset, options.seed, prices)

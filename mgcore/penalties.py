@@ -57,7 +57,7 @@ def smoothness_gradient(maps: Tensor, alpha: float, h: float = 1.0) -> Tensor:
     across = alpha / h**2 * _second_difference(columns, maps.dtype, maps.device)
     flat = maps.reshape(-1, rows, columns)
     # One product added to the other where it lies: no temporary of the classifier's size.
-    return torch.baddbmm(flat @ across, down.expand(len(flat), -1, -1), flat).view(maps.shape)
+    return (flat @ across).baddbmm_(down.expand(len(flat), -1, -1), flat).view(maps.shape)
 
 
 @lru_cache

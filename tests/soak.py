@@ -20,6 +20,8 @@ from pathlib import Path
 from breakable import TINY, Place, Skip, crowded, disk, fill, one_sentence, wait_for
 
 from mgcore.lab import RecordError
+from mgcore.lab.execute import here_and_now
+from mgcore.lab.files import write_json
 
 
 def kills(folder: Path, draw: random.Random, short: bool) -> str:
@@ -225,11 +227,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--short", action="store_true", help="as make test does")
     parser.add_argument("--seed", type=int, default=None, help="of the random moments")
+    parser.add_argument("--json", type=Path, help="file to keep what happened in, for the page")
     parser.add_argument("word", nargs="?", default="", help="only faults whose name contains it")
     options = parser.parse_args()
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(10**6)
     print(f"seed {seed}")
-    bad = 0
+    bad, told = 0, []
     for fault in (f for f in FAULTS if options.word in f.__name__):
         began = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:
@@ -239,7 +242,11 @@ def main() -> int:
                 happened = f"SKIPPED: {reason}"
             except (AssertionError, RecordError, subprocess.SubprocessError) as error:
                 happened, bad = f"LOST SOMETHING: {error}", bad + 1
-        print(f"{fault.__doc__}\n    {happened} [{time.monotonic() - began:.0f} s]", flush=True)
+        took = time.monotonic() - began
+        told.append({"fault": fault.__doc__, "happened": happened, "seconds": round(took, 1)})
+        print(f"{fault.__doc__}\n    {happened} [{took:.0f} s]", flush=True)
+    if options.json:
+        write_json(options.json, {"seed": seed, "faults": told} | here_and_now())
     print("nothing lost" if not bad else f"{bad} faults lost something")
     return int(bool(bad))
 

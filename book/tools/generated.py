@@ -25,6 +25,10 @@ PARTS = {
     "lesson-times": "lessons:times",
     "exercises": "lessons:exercises",
     "binder": "binder:sizes",
+    "rates": "speed:rates",
+    "busy": "speed:busy",
+    "predictions": "speed:predictions",
+    "faults": "speed:faults",
     "citation": "citation:texts",
 }
 

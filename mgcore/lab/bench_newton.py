@@ -5,9 +5,7 @@ Everything that is compared is measured in one call, alternately, in one thread.
 
 from __future__ import annotations
 
-import datetime
 import json
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -21,7 +19,7 @@ from mgcore.classifier import ClassifierProblem, features
 from mgcore.curvature import flatten, local_model, unflatten
 from mgcore.data import load_digits
 from mgcore.lab.bench import seconds
-from mgcore.lab.execute import cores, settle_process
+from mgcore.lab.execute import here_and_now, settle_process
 from mgcore.lab.files import write_atomically
 from mgcore.networks import CLASSIFIER, initial_weights
 from mgcore.objective import Objective
@@ -193,8 +191,6 @@ def write(file: Path, costs: list[ProductCost], races: list[Race]) -> None:
     content = {
         "products": [asdict(cost) for cost in costs],
         "race": [asdict(one) for one in races],
-        "machine": f"{platform.system()} {platform.machine()}, {cores()} cores",
-        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
-    }
+    } | here_and_now()
     file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(file, (json.dumps(content, indent=1) + "\n").encode(), "json")

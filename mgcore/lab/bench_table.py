@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
 import os
-import platform
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +13,7 @@ import torch
 from mgcore.lab.bench import sgemm_rate, step_rate, surface_rate, training_rate, trial_flops
 from mgcore.lab.bench_newton import product_costs, race
 from mgcore.lab.bench_study import duel, newton_memory, study_rate
-from mgcore.lab.execute import cores, everywhere, settle_process
+from mgcore.lab.execute import cores, everywhere, here_and_now, settle_process
 from mgcore.lab.files import read_json, write_json
 from mgcore.lab.protocol import Protocol
 
@@ -90,6 +88,7 @@ def study_rows(size: Size) -> list[Row]:
         "paper", dataset="strokes", resolution=size.resolution, n_coarse=coarse, n_fine=fine,
         n_validation=validation, subset=fine // 5,
     ).changed(tier="smoke")  # fmt: skip
+    settle_process()
     alone = sgemm_rate(size.budget)
     before = _weighted(protocol, size)
     rate, evaluation, memory = study_rate(protocol)
@@ -226,11 +225,9 @@ def write(file: Path, rows: list[Row], repeats: int) -> None:
     content = {
         "rows": [asdict(row) for row in rows],
         "runs": repeats,
-        "machine": f"{platform.system()} {platform.machine()}, {cores()} cores",
         "torch": torch.__version__.split("+")[0],
         "load": round(os.getloadavg()[1], 1),
-        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
-    }
+    } | here_and_now()
     file.parent.mkdir(parents=True, exist_ok=True)
     write_json(file, content)
 

@@ -7,8 +7,11 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mgcore.lab.chapters import DEFAULT_TRIALS
+from mgcore.lab.execute import here_and_now
+from mgcore.lab.files import read_json, write_json
 from mgcore.lab.plan import Cost, pieces, predict
 from mgcore.lab.prices import Prices, measure_prices
 from mgcore.lab.protocol import TIERS, Protocol
@@ -148,3 +151,24 @@ def check(
                 )  # fmt: skip
             found[chapter] = predicted, time.perf_counter() - began
     return found
+
+
+def write_check(
+    file: Path, found: Mapping[str, tuple[float, float]], tier: str, trials: int | None = None
+) -> None:
+    """Keep what :func:`check` found with its machine and date, for the page."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    content = {"chapters": found, "tier": tier, "trials": trials or DEFAULT_TRIALS[tier]}
+    write_json(file, content | here_and_now())
+
+
+def read_check(file: Path) -> tuple[dict[str, tuple[float, float]], dict[str, Any]]:
+    """Return predicted and actual seconds by chapter, and when and where they were measured.
+
+    Raises
+    ------
+    RecordError
+        If the file is missing, truncated or altered.
+    """
+    content = read_json(file)
+    return {chapter: tuple(pair) for chapter, pair in content.pop("chapters").items()}, content

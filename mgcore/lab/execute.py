@@ -7,7 +7,9 @@ slower when the machine is shared, so whole trials run in parallel and nothing e
 from __future__ import annotations
 
 import ctypes
+import datetime
 import os
+import platform
 import sys
 import tempfile
 import threading
@@ -50,6 +52,14 @@ def use_tf32(allowed: bool) -> None:
 def cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def here_and_now() -> dict[str, str]:
+    """Return machine and date, for a file that keeps something measured."""
+    return {
+        "machine": f"{platform.system()} {platform.machine()}, {cores()} cores",
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
+    }
 
 
 @contextmanager

@@ -69,8 +69,12 @@ def measure(protocol: Protocol, trial: int, kept: dict[str, Any]) -> Measures:
         measures["survival"][arm] = {
             layer: survival(some, seen)._asdict() for layer, seen in zip(layers, maps, strict=True)
         }
+        # One of the two is what the network was validated on, and has its last measurement.
+        last = kept["phases"][arm].history[-1]["validation_accuracy"]
         measures["preparation"][arm] = {
-            how: _accuracy(protocol, weights, prepare(pixels, how, protocol.prolongation), kept)
+            how: last
+            if how == protocol.fine_validation
+            else _accuracy(protocol, weights, prepare(pixels, how, protocol.prolongation), kept)
             for how in ("original", "prolonged")
         }
     return measures

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from mgcore.lab.execute import run_parallel
+from mgcore.lab.execute import here_and_now, run_parallel
 from mgcore.lab.files import read_json, write_json
 from mgcore.lab.phases import Images, run_phase
 from mgcore.lab.protocol import ARMS, Protocol
@@ -182,8 +182,7 @@ def run_multiverse(folder: Path, workers: int | None = None) -> None:
 
 def _work(run: int, seed: int, file: str) -> tuple[dict[str, Any], str]:
     result = run_design(run, seed)
-    result["versions"] = {"torch": torch.__version__}
-    return result, file
+    return result | {"torch": torch.__version__} | here_and_now(), file
 
 
 def read_multiverse(folder: Path) -> list[Row]:
@@ -194,3 +193,22 @@ def read_multiverse(folder: Path) -> list[Row]:
         for row in content["universes"]:
             rows.append({"run": content["run"], "seed": content["seed"], **row})
     return rows
+
+
+def read_cost(folder: Path) -> dict[str, Any]:
+    """Return what the recorded universes took.
+
+    Returns
+    -------
+    dict
+        ``core_minutes``, ``machines``, ``first`` and ``last`` date, ``networks`` that were trained.
+    """
+    files = [read_json(file) for file in sorted(folder.glob("run-*.json"))]
+    # One coarse network; a new start for x and for P R x by either P; two starts in each universe.
+    each = 1 + 3 + 2 * len(fine_choices())
+    return {
+        "core_minutes": sum(one["seconds"] for one in files) / 60,
+        "machines": sorted({one["machine"] for one in files}),
+        "first": min(one["date"] for one in files), "last": max(one["date"] for one in files),
+        "networks": each * len(files),
+    }  # fmt: skip

@@ -75,11 +75,11 @@ def trial_work(protocol: Protocol, coarse: bool = True) -> Work:
             add("forward", _measured(protocol, count, epochs))
         add("forward", _measured(protocol, count, protocol.fine_epochs))
         _retraining(protocol, add)
-    # Measures: loss surfaces on a line, and validation images prepared both ways.
+    # Measures: loss surfaces on a line, and validation images prepared the other way.
     add("forward", 2 * DIRECTIONS * LOSSES * LOSS_IMAGES[protocol.tier])
     add("forward", DIRECTIONS * LOSSES * LOSS_IMAGES[protocol.tier], half)
-    add("forward", 2 * arms * validation)
-    add("prepare", 2 * arms * validation)
+    add("forward", arms * validation)
+    add("prepare", arms * validation)
     return work
 
 

@@ -124,14 +124,19 @@ def test_the_plan_has_a_line_for_every_chapter_at_every_tier(monkeypatch, capsys
     assert lines[-1][:3] == ["On", "2", "processes:"] and "does not" in " ".join(lines[-1])
 
 
-def test_a_plan_is_checked_by_running(monkeypatch, capsys):
+def test_a_plan_is_checked_by_running(monkeypatch, capsys, tmp_path):
     from mgcore.lab import budget
 
     asked = []
     monkeypatch.setattr(
         budget, "check", lambda *given: (asked.append(given), {"pooling": (100.0, 150.0)})[1]
     )
-    assert main(["plan", "--tier", "smoke", "--check", "pooling", "--trials", "1"]) == 0
+    file = tmp_path / "bench" / "plan.json"
+    asking = ["plan", "--tier", "smoke", "--check", "pooling", "--trials", "1", "--json", str(file)]
+    assert main(asking) == 0
+    found, about = budget.read_check(file)
+    assert found == {"pooling": (100.0, 150.0)}
+    assert (about["tier"], about["trials"]) == ("smoke", 1) and about["machine"] and about["date"]
     assert asked == [(["pooling"], "smoke", 1, None)]
     assert "100 s" in (said := capsys.readouterr().out) and "1.50" in said
 

@@ -1,0 +1,302 @@
+"""Accuracy against compute: what each way of training on two grids reaches for its work.
+
+Beyond the thesis, which compares starts at equal epochs on the fine grid and does not charge for
+the coarse ones.  Here every way gets the same budget, coarse images included, in images of the fine
+grid: one on the grid of half the resolution costs a quarter.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mgcore.grids import restrict
+from mgcore.lab.agreement import interval
+from mgcore.lab.execute import here_and_now, run_parallel
+from mgcore.lab.files import read_json, write_json
+from mgcore.lab.phases import stream
+from mgcore.lab.protocol import Protocol
+from mgcore.lab.study import draw_split
+from mgcore.networks import ThesisCNN
+from mgcore.resnet import ResNet
+from mgcore.scales import coarse_to_fine
+from mgcore.training import Level, Scheme, Spent, train
+
+SEEDS = 5
+BUDGETS = (1_250, 2_500, 5_000, 10_000, 20_000)  # images of the fine grid
+TRAINING, VALIDATION = 10_000, 2_000
+FINE = 28
+# Composer's default halves the size for the first half of the steps: of the work, a fifth.
+SMALL = 0.5 * 0.25 / (0.5 * 0.25 + 0.5)
+RATE, MOMENTUM, BATCH = 0.01, 0.9, 32
+MULTILEVEL = (8, 32)  # fine and coarse images of a step
+
+Network = Callable[[int], nn.Module]
+NETWORKS: dict[str, Network] = {
+    "thesis": partial(ThesisCNN, pooling=False),
+    "pooled": partial(ThesisCNN, pooling=True),
+    "resnet": partial(ResNet, width=16, depth=4, h=0.5),
+}
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to spend a budget.
+
+    Attributes
+    ----------
+    small : float
+        Share of the work that is spent on the coarse grid first; 0 starts on the fine one.
+    stencils, prolongation : str
+        How weights are carried up, as in :func:`mgcore.surgery.refine`.
+    scheme : Scheme
+        What a step on the fine grid sees.
+    """
+
+    small: float = SMALL
+    stencils: str = "galerkin"
+    prolongation: str = "bilinear"
+    scheme: Scheme = Scheme(batches=(BATCH,))
+
+
+WAYS: dict[str, Way] = {
+    "fine only": Way(small=0.0),
+    "copied": Way(stencils="copy"),
+    "Galerkin, bilinear": Way(),
+    "Galerkin, constant": Way(prolongation="constant"),
+    "joint": Way(small=0.0, scheme=Scheme("joint", (BATCH,))),
+    "multilevel, copied": Way(
+        stencils="copy", scheme=Scheme("multilevel", MULTILEVEL, stencils="copy")
+    ),
+    "multilevel, Galerkin": Way(scheme=Scheme("multilevel", MULTILEVEL)),
+}
+
+
+class Data(NamedTuple):
+    """Images of one trial on both grids; those of the coarse one are means of 2×2 cells."""
+
+    training: Tensor  # (count, 1, n, n)
+    labels: Tensor
+    validation: Tensor
+    validation_labels: Tensor
+
+
+def data(seed: int, training: int = TRAINING, validation: int = VALIDATION,
+         dataset: str = "mnist") -> Data:  # fmt: skip
+    """Draw the images of a trial, standardised over all pixels of the training images."""
+    protocol = Protocol.calibrated(
+        "class", dataset=dataset, n_coarse=1, n_fine=training, n_validation=validation
+    )
+    digits, (_, fine, held) = draw_split(protocol, seed)
+    pixels = digits.images.float() / 255
+    mean, spread = pixels[fine].mean(), pixels[fine].std()
+    x, held_x = ((pixels[index] - mean) / spread for index in (fine, held))
+    return Data(x, digits.labels[fine], held_x, digits.labels[held])
+
+
+def spend(way: Way, network: Network, budget: int, images: Data, seed: int
+          ) -> tuple[nn.Module, list[Spent]]:  # fmt: skip
+    """Train a network in one way until the budget is spent.
+
+    Parameters
+    ----------
+    way : Way
+    network : callable
+        From pixels along a side to a network.
+    budget : int
+        In images of the fine grid.
+    images : Data
+    seed : int
+        Of the start and of the order of the images.
+
+    Returns
+    -------
+    model : Module
+        On the fine grid.
+    spent : list of Spent
+        On each grid that was trained on.
+    """
+    side = images.training.shape[-1]
+    order = stream(seed, budget, "order")
+    optimizer = partial(torch.optim.SGD, lr=RATE, momentum=MOMENTUM, nesterov=True)
+    coarse = int(budget * way.small)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = network(side // 2 if coarse else side)
+    fine = Level(images.training, images.labels, budget - coarse)
+    if not coarse:
+        spent = train(model, fine, order, scheme=way.scheme, below=1, optimizer=optimizer)
+        return model, [spent]
+    small = Level(restrict(images.training), images.labels, 4 * coarse)
+    return coarse_to_fine(
+        model, [small, fine], stencils=way.stencils, prolongation=way.prolongation,
+        scheme=way.scheme, optimizer=optimizer, generator=order,
+    )  # fmt: skip
+
+
+def accuracy(model: nn.Module, images: Tensor, labels: Tensor, batch: int = 100) -> float:
+    """Return the percentage of images that are named rightly."""
+    with torch.no_grad():
+        said = torch.cat([model(some).argmax(1) for some in images.split(batch)])
+    return 100 * float((said == labels).double().mean())
+
+
+def run_one(network: str, seed: int, budgets: tuple[int, ...] = BUDGETS, images: Data | None = None
+            ) -> dict[str, Any]:  # fmt: skip
+    """Spend every budget in every way, from one start and on one draw of images.
+
+    Returns
+    -------
+    dict
+        ``network``, ``seed``, ``seconds``, and ``points``: for each way and budget ``accuracy`` on
+        the validation images in percent, None where training diverged; ``work`` in images of the
+        fine grid; ``flops``; ``seconds``; ``steps``.
+    """
+    began, images = time.perf_counter(), images or data(seed)
+    points = []
+    for (name, way), budget in itertools.product(WAYS.items(), budgets):
+        model, spent = spend(way, NETWORKS[network], budget, images, seed)
+        whole = all(torch.isfinite(w).all() for w in model.parameters())
+        reached = accuracy(model, images.validation, images.validation_labels) if whole else None
+        share = [np.prod(one.shape[1:]) / np.prod(images.training.shape[2:]) for one in spent]
+        points.append({
+            "way": name, "budget": budget, "accuracy": reached,
+            "work": float(sum(one.work * s for one, s in zip(spent, share, strict=True))),
+            "flops": sum(one.flops for one in spent),
+            "seconds": round(sum(one.seconds for one in spent), 3),
+            "steps": sum(one.steps for one in spent),
+        })  # fmt: skip
+    seconds = round(time.perf_counter() - began, 1)
+    return {"network": network, "seed": seed, "points": points, "seconds": seconds}
+
+
+def missing(folder: Path, seeds: int = SEEDS) -> Iterator[tuple[str, int, str]]:
+    """Yield (network, seed, file) for what the folder does not hold yet."""
+    for seed, network in itertools.product(range(seeds), NETWORKS):
+        file = folder / f"{network}-{seed}.json"
+        if not file.exists():
+            yield network, seed, str(file)
+
+
+def run_pareto(folder: Path, workers: int | None = None, seeds: int = SEEDS) -> None:
+    """Run what is missing; a file for each network and seed, written when all of it is there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for result, file in run_parallel(_work, missing(folder, seeds), workers):
+        write_json(Path(file), result)
+        print(f"{result['network']}, seed {result['seed']}: {result['seconds']:.0f} s", flush=True)
+
+
+def _work(network: str, seed: int, file: str) -> tuple[dict[str, Any], str]:
+    return run_one(network, seed) | {"torch": torch.__version__} | here_and_now(), file
+
+
+def read_pareto(folder: Path, network: str) -> list[dict[str, Any]]:
+    """Return the results of one network, a seed each.
+
+    Raises
+    ------
+    RecordError
+        If a file is truncated or altered.
+    """
+    return [read_json(file) for file in sorted(folder.glob(f"{network}-*.json"))]
+
+
+def curve(results: list[dict[str, Any]], way: str, what: str = "accuracy") -> np.ndarray:
+    """Return (seeds, budgets): NaN where training diverged."""
+    return np.array([
+        [math.nan if point[what] is None else point[what]
+         for point in one["points"] if point["way"] == way]
+        for one in results
+    ])  # fmt: skip
+
+
+def work_to_reach(budgets: np.ndarray, accuracies: np.ndarray, target: float) -> float:
+    """Return the budget at which an accuracy is reached, between measured ones; NaN if never.
+
+    Parameters
+    ----------
+    budgets : array, increasing
+    accuracies : array
+        Of a run of each budget.
+    target : float
+
+    Notes
+    -----
+    The first budget that reaches the target, and the line in log budget from the one before.
+    """
+    reached = np.flatnonzero(accuracies >= target)
+    if not len(reached):
+        return math.nan
+    last = int(reached[0])
+    if last == 0 or not accuracies[last - 1] < target:
+        return float(budgets[last])
+    low, high = accuracies[last - 1], accuracies[last]
+    part = (target - low) / (high - low)
+    return float(np.exp(np.interp(part, [0, 1], np.log(budgets[last - 1 : last + 1]))))
+
+
+class Factor(NamedTuple):
+    """How many times less work a way needs than another, for an accuracy.
+
+    Attributes
+    ----------
+    way, against : str
+    mean, low, high : float
+        Geometric mean over the seeds and its 95 % interval, by pairs of one seed.
+    reached : int
+        Seeds in which both reached it; the others do not count.
+    seeds : int
+    """
+
+    way: str
+    against: str
+    mean: float
+    low: float
+    high: float
+    reached: int
+    seeds: int
+
+
+def factor(results: list[dict[str, Any]], way: str, against: str, target: float) -> Factor:
+    """Compare two ways by the work to reach an accuracy, in percent."""
+    budgets = np.array(sorted({point["budget"] for point in results[0]["points"]}), dtype=float)
+    logs = []
+    for mine, other in zip(curve(results, way), curve(results, against), strict=True):
+        pair = (work_to_reach(budgets, a, target) for a in (other, mine))
+        logs.append(math.log(next(pair) / next(pair)))
+    known = [value for value in logs if math.isfinite(value)]
+    if len(known) < 2:
+        return Factor(way, against, *(math.nan,) * 3, len(known), len(logs))
+    mean, half = interval(known)
+    low, middle, high = (math.exp(mean + s * half) for s in (-1, 0, 1))
+    return Factor(way, against, middle, low, high, len(known), len(logs))
+
+
+def front(points: dict[str, tuple[np.ndarray, np.ndarray]]) -> list[str]:
+    """Return the ways of which some point no other way's point beats in both work and accuracy.
+
+    Parameters
+    ----------
+    points : mapping of str to (work, accuracy)
+        Mean work and mean accuracy of each budget.
+    """
+    found = []
+    for way, (work, reached) in points.items():
+        others = [(w, a) for name, pair in points.items() if name != way
+                  for w, a in zip(*pair, strict=True)]  # fmt: skip
+        if any(
+            not any(w <= mine and a >= best and (w, a) != (mine, best) for w, a in others)
+            for mine, best in zip(work, reached, strict=True) if math.isfinite(best)
+        ):  # fmt: skip
+            found.append(way)
+    return found
