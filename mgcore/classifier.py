@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mgcore.curvature import softmax_hessian
+from mgcore.linearised import softmax_hessian
 from mgcore.networks import CLASSIFIER, feature_maps
 from mgcore.objective import Objective
 from mgcore.penalties import smoothness, smoothness_gradient

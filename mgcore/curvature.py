@@ -1,8 +1,8 @@
 """Value, gradient and Hessian products of the objective at one point (thesis (3.7)).
 
-Conjugate gradients ask for many products at the same weights, so the graph of the gradient is built
-once and kept; each product is one more pass through it.  Where that graph would not fit, every
-product differentiates the gradient afresh, a chunk of images at a time.
+Conjugate gradients ask for many products at the same weights, so what a gradient computes on its
+way is kept, and each product is one more pass through it (:mod:`mgcore.linearised`).  Where that
+would not fit, every product differentiates the gradient afresh, a chunk of images at a time.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mgcore.linearised import Linearised, softmax_hessian
 from mgcore.objective import Objective
 from mgcore.steihaug import Local
 from mgcore.truncated_cg import Product
@@ -20,7 +21,7 @@ from mgcore.truncated_cg import Product
 Weights = Mapping[str, Tensor]
 
 HESSIANS = ("full", "gauss-newton")
-MEMORY = 3 * 2**30  # bytes that a kept graph may take
+MEMORY = 3 * 2**30  # bytes that a kept pass may take
 
 
 def flatten(weights: Weights) -> Tensor:
@@ -34,14 +35,16 @@ def unflatten(vector: Tensor, like: Weights) -> dict[str, Tensor]:
     return {name: part.view(w.shape) for (name, w), part in zip(like.items(), parts, strict=True)}
 
 
-def graph_bytes(objective: Objective, count: int, itemsize: int = 4) -> int:
-    """Estimate the memory of a kept gradient graph over `count` images.
+def pass_bytes(objective: Objective, count: int, itemsize: int = 4) -> int:
+    """Estimate the memory of a kept pass over `count` images, and of a product on top of it.
 
-    Two maps of each layer before and after its ReLU, once for the loss and once for its gradient.
+    Kept: one map of the first layer, what the second reads, and three maps of the second.  At most
+    three and ten more in a product, by measurement: stacked, and as convolutions lay them out.
     """
     side = objective.resolution // 2 if objective.pooling else objective.resolution
-    cells = 32 * objective.resolution**2 * 2 + (32 + 64 * 2) * side**2
-    return 2 * cells * count * itemsize
+    kept = 32 * objective.resolution**2 + (32 + 3 * 64) * side**2
+    product = 3 * 32 * objective.resolution**2 + 10 * 64 * side**2
+    return (kept + product) * count * itemsize
 
 
 def local_model(
@@ -65,7 +68,7 @@ def local_model(
         Gauss–Newton is Jᵀ H J with J the logits' Jacobian and H the cross-entropy's Hessian in
         the logits; it is never indefinite.  Penalties enter both in full.
     memory : int
-        Bytes that the kept graph may take by :func:`graph_bytes`; beyond it the product goes
+        Bytes that may be kept by :func:`pass_bytes`; beyond it the product goes
         through the images in chunks and keeps nothing.
 
     Returns
@@ -82,10 +85,9 @@ def local_model(
         raise ValueError(f"hessian={hessian!r}; accepted: 'full' or 'gauss-newton'.")
     leaves = {name: w.detach().requires_grad_() for name, w in weights.items()}
     itemsize = next(iter(leaves.values())).element_size()
-    chunk = max(1, memory // graph_bytes(objective, 1, itemsize))
+    chunk = max(1, memory // pass_bytes(objective, 1, itemsize))
     if chunk >= len(images):
-        kept = _kept_full if hessian == "full" else _kept_gauss_newton
-        loss, gradient, product = kept(objective, leaves, images, labels)
+        loss, gradient, product = _kept(objective, leaves, images, labels, hessian)
     else:
         loss, gradient, product = _chunked(objective, leaves, images, labels, hessian, chunk)
 
@@ -120,60 +122,15 @@ def _penalty(objective: Objective, weights: Weights) -> float:
         return float(objective.penalty({name: w.double() for name, w in weights.items()}))
 
 
-def _kept_full(
-    objective: Objective, leaves: Weights, images: Tensor, labels: Tensor
+def _kept(
+    objective: Objective, leaves: Weights, images: Tensor, labels: Tensor, hessian: str
 ) -> tuple[float, Tensor, Product]:
-    variables = list(leaves.values())
-    logits = objective.logits(leaves, images)
-    graph = torch.autograd.grad(F.cross_entropy(logits, labels), variables, create_graph=True)
+    passed = Linearised(objective, leaves, images, labels)
 
     def product(parts: Weights) -> Tensor:
-        # H is symmetric, so Hd is the gradient of ⟨g, d⟩ with d held fixed.
-        once_more = torch.autograd.grad(
-            graph, variables, grad_outputs=list(parts.values()), retain_graph=True
-        )
-        return torch.cat([part.reshape(-1) for part in once_more])
+        return flatten(passed.product(parts, hessian))
 
-    gradient = torch.cat([g.detach().reshape(-1) for g in graph])
-    return _cross_entropy(logits, labels), gradient, product
-
-
-def _kept_gauss_newton(
-    objective: Objective, leaves: Weights, images: Tensor, labels: Tensor
-) -> tuple[float, Tensor, Product]:
-    variables = list(leaves.values())
-    logits = objective.logits(leaves, images)  # (batch, 10)
-    probabilities = logits.detach().softmax(dim=1)
-    # Jᵀu as a function of u: differentiating it in the direction d gives J d.
-    dummy = torch.zeros_like(logits, requires_grad=True)
-    pulled = torch.autograd.grad(logits, variables, dummy, create_graph=True)
-
-    def product(parts: Weights) -> Tensor:
-        (pushed,) = torch.autograd.grad(
-            pulled, dummy, grad_outputs=list(parts.values()), retain_graph=True
-        )
-        curved = softmax_hessian(probabilities, pushed)
-        back = torch.autograd.grad(logits, variables, curved, retain_graph=True)
-        return torch.cat([part.reshape(-1) for part in back])
-
-    residual = probabilities - F.one_hot(labels, logits.shape[1])
-    gradient = torch.autograd.grad(logits, variables, residual / len(labels), retain_graph=True)
-    return _cross_entropy(logits, labels), torch.cat([g.reshape(-1) for g in gradient]), product
-
-
-def softmax_hessian(probabilities: Tensor, direction: Tensor) -> Tensor:
-    """Return (diag p − p pᵀ) d / batch, row by row: the mean cross-entropy's Hessian in logits.
-
-    Parameters
-    ----------
-    probabilities, direction : Tensor, shape (batch, classes)
-    """
-    # A shift of all logits changes nothing.  That of the likeliest class to zero keeps the other,
-    # tiny entries where a row is all but sure; rounding would else make the form indefinite.
-    likeliest = probabilities.argmax(dim=1, keepdim=True)
-    shifted = direction - direction.gather(1, likeliest)
-    mean = (probabilities * shifted).sum(dim=1, keepdim=True)
-    return probabilities * (shifted - mean) / len(probabilities)
+    return _cross_entropy(passed.logits, labels), flatten(passed.gradient), product
 
 
 def _chunked(

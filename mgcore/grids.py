@@ -91,6 +91,22 @@ def pool(x: Tensor) -> Tensor:
     return pairs @ _mean_of_pairs(columns, x.dtype, x.device)
 
 
+def pool_adjoint(x: Tensor) -> Tensor:
+    """Spread each value over its 2×2 cells, a quarter to each: the transpose of :func:`pool`.
+
+    Parameters
+    ----------
+    x : Tensor, shape (..., m, n)
+
+    Returns
+    -------
+    Tensor, shape (..., 2 m, 2 n)
+    """
+    rows, columns = x.shape[-2:]
+    pairs = x @ _mean_of_pairs(2 * columns, x.dtype, x.device).T
+    return pairs.reshape(*x.shape[:-2], 2 * rows, 2 * columns)
+
+
 @lru_cache
 def _mean_of_pairs(columns: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Return what takes two rows, one behind the other, to their 2×2 means: (2·columns, ·/2)."""

@@ -58,14 +58,15 @@ def feature_maps(
     """
     # Where nobody asks for a gradient, in place: a twentieth of an evaluation is memory traffic.
     activate = F.relu if torch.is_grad_enabled() else torch.relu_
-    seen = [activate(_convolve(images, weights["conv1.weight"], padding))]  # (batch, 32, n, n)
+    seen = [activate(convolve(images, weights["conv1.weight"], padding))]  # (batch, 32, n, n)
     if pooling:
         seen.append(pool(seen[-1]))  # (batch, 32, n/2, n/2)
-    seen.append(activate(_convolve(seen[-1], weights["conv2.weight"], padding)))  # (batch, 64, ·, ·)
+    seen.append(activate(convolve(seen[-1], weights["conv2.weight"], padding)))  # (batch, 64, ·, ·)
     return seen
 
 
-def _convolve(x: Tensor, stencils: Tensor, padding: str) -> Tensor:
+def convolve(x: Tensor, stencils: Tensor, padding: str = "zeros") -> Tensor:
+    """Apply stencils (out, in, 3, 3) to maps (batch, in, n, n), keeping their size."""
     if padding == "circular":
         return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="circular"), stencils)
     return F.conv2d(x, stencils, padding=1)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from mgcore import prolong, restrict
-from mgcore.grids import pool
+from mgcore.grids import pool, pool_adjoint
 
 SHAPES = {1: (2, 3, 10), 2: (2, 3, 8, 6), 3: (2, 3, 4, 6, 8)}
 MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
@@ -158,3 +158,11 @@ def test_bad_input_gets_one_sentence(call, error, sentence):
     with pytest.raises(error) as raised:
         call()
     assert str(raised.value) == sentence
+
+
+def test_the_adjoint_of_pooling_is_its_transpose(rng):
+    """⟨pool x, y⟩ = ⟨x, poolᵀ y⟩, and a value is spread in equal parts over its four cells."""
+    x, y = (torch.randn(2, 3, *n, generator=rng) for n in ((6, 8), (3, 4)))
+    assert float((pool(x) * y).sum()) == pytest.approx(float((x * pool_adjoint(y)).sum()))
+    spread = pool_adjoint(torch.ones(1, 1, 1, 1))
+    assert spread.shape == (1, 1, 2, 2) and (spread == 0.25).all()

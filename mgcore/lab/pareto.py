@@ -20,13 +20,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mgcore.data import load_digits, normalise, split
 from mgcore.grids import restrict
 from mgcore.lab.agreement import interval
 from mgcore.lab.execute import here_and_now, run_parallel
 from mgcore.lab.files import read_json, write_json
 from mgcore.lab.phases import stream
-from mgcore.lab.protocol import Protocol
-from mgcore.lab.study import draw_split
 from mgcore.networks import ThesisCNN
 from mgcore.resnet import ResNet
 from mgcore.scales import coarse_to_fine
@@ -94,11 +93,10 @@ class Data(NamedTuple):
 def data(seed: int, training: int = TRAINING, validation: int = VALIDATION,
          dataset: str = "mnist") -> Data:  # fmt: skip
     """Draw the images of a trial, standardised over all pixels of the training images."""
-    protocol = Protocol.calibrated(
-        "class", dataset=dataset, n_coarse=1, n_fine=training, n_validation=validation
-    )
-    digits, (_, fine, held) = draw_split(protocol, seed)
-    pixels = digits.images.float() / 255
+    sizes = (training, validation)
+    digits = load_digits(dataset, sum(sizes), FINE)
+    fine, held = split(len(digits.images), sizes, stream(seed, 0, "pareto"))
+    pixels = normalise(digits.images, "unit")
     mean, spread = pixels[fine].mean(), pixels[fine].std()
     x, held_x = ((pixels[index] - mean) / spread for index in (fine, held))
     return Data(x, digits.labels[fine], held_x, digits.labels[held])

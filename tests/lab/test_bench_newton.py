@@ -11,7 +11,7 @@ from mgcore.lab.bench_newton import ProductCost, Race, product_costs, race, writ
 def test_every_form_of_a_product_is_measured_on_both_networks():
     costs = product_costs(budget=0.0, batch=2)
     assert {cost.network for cost in costs} == {"pooling", "no pooling"}
-    assert len({(cost.network, cost.form) for cost in costs}) == len(costs) == 6
+    assert len({(cost.network, cost.form) for cost in costs}) == len(costs) == 8
     assert all(0 < cost.gradients < 1000 for cost in costs)
 
 

@@ -105,7 +105,7 @@ def test_the_paths_take_every_value_of_every_choice():
 NEWTON_FAULTS = [
     ("mgcore.steihaug", "steihaug", ("classifier", "steihaug", "gauss-newton")),
     ("mgcore.block_newton", "_conjugate_gradients", ("package", "package-classifier")),
-    ("mgcore.curvature", "softmax_hessian", ("gauss-newton", "package")),
+    ("mgcore.linearised", "softmax_hessian", ("gauss-newton", "package")),
     ("mgcore.classifier", "softmax_hessian", ("classifier", "package", "package-classifier")),
     ("mgcore.lab.newton", "features", ("package",)),
     ("mgcore.classifier", "smoothness_gradient", ("classifier",)),

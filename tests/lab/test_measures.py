@@ -95,7 +95,7 @@ def test_a_network_that_passes_the_image_on_keeps_all_of_it(trials):
     weights = {name: torch.zeros_like(w) for name, w in kept["phases"]["new"].weights.items()}
     weights["conv1.weight"][:, :, 1, 1] = 1.0
     weights["conv2.weight"][torch.arange(64), torch.arange(64) % 32, 1, 1] = 1.0
-    identity = kept | {"phases": {"new": Progress(1, weights, {})}}
+    identity = kept | {"phases": {"new": Progress(1, weights, {}, [{"validation_accuracy": 0.0}])}}
     found = measure(protocol, 3, identity)
     for layer in ("conv1", "conv2"):
         assert found["survival"]["new"][layer] == pytest.approx(
