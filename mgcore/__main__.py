@@ -85,6 +85,9 @@ def _arguments(given: list[str] | None) -> argparse.Namespace:
     universes = commands.add_parser("multiverse", help="run what is missing of it, on MNIST")
     universes.add_argument("folder", type=Path, help="where a file for each coarse network is kept")
     universes.add_argument("--workers", type=_trials, help="processes; as many as cores by default")
+    across = commands.add_parser("across", help="run what is missing of training across scales")
+    across.add_argument("folder", type=Path, help="where a file for each network and seed is kept")
+    across.add_argument("--workers", type=_trials, help="processes; as many as cores by default")
     return parser.parse_args(given)
 
 
@@ -205,6 +208,16 @@ def _multiverse(options: argparse.Namespace) -> int:
     return 0
 
 
+def _across(options: argparse.Namespace) -> int:
+    from mgcore.lab.film import run_films
+    from mgcore.lab.pareto import run_pareto
+
+    run_pareto(options.folder, options.workers)
+    run_films(options.folder, options.workers)
+    print(f"{options.folder}: {len(list(options.folder.glob('*.json')))} files")
+    return 0
+
+
 def _calibrate(options: argparse.Namespace) -> int:
     from mgcore.lab.calibration import calibrate, summary
 
@@ -219,7 +232,7 @@ def main(given: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop as for Ctrl-C
     command = {
         "plan": _plan, "run": _run, "verify": _verify, "bench": _bench, "calibrate": _calibrate,
-        "multiverse": _multiverse,
+        "multiverse": _multiverse, "across": _across,
     }[options.command]  # fmt: skip
     try:
         return command(options)

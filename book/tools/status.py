@@ -81,7 +81,8 @@ def records(book: Book) -> str:
                 "current" if holds else "**stale**",
             ])  # fmt: skip
     caption = (
-        "The records. The time of a trial is minutes of one core, training and evaluation. "
+        "The records. The time of a trial is minutes of one core, training and evaluation, the "
+        "shared coarse network included, whichever study trained it. "
         "*Current*: today's code gives the {term}`canary`'s stored values."
     )
     heads = ["study", "tier", "trials", "data", "machine", "date", "minutes a trial", "freshness"]

@@ -156,7 +156,8 @@ def ledger_table(entries: Sequence[Entry], caption: str = "") -> Table:
             [_lines(f"{claim.text} (§{claim.section}, {claim.kind})", 40), _lines(thesis, 12),
              "\n".join(_lines(part, 48) for part in found), Link(entry.word, place(claim))]
         )  # fmt: skip
-    return Table(["statement", "thesis", "found", "verdict"], rows, caption)
+    anchors = [f"claim-{entry.claim.id}" for entry in entries]
+    return Table(["statement", "thesis", "found", "verdict"], rows, caption, anchors)
 
 
 def _lines(text: str, width: int) -> str:

@@ -18,17 +18,28 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mgcore.data import load_digits, normalise, split
 from mgcore.grids import restrict
 from mgcore.lab.agreement import interval
+from mgcore.lab.carrying import (
+    Carry,
+    change_stencils,
+    clipped,
+    geometric,
+    part_way,
+    roughness,
+    warmed,
+)
 from mgcore.lab.execute import here_and_now, run_parallel
 from mgcore.lab.files import read_json, write_json
 from mgcore.lab.phases import stream
 from mgcore.networks import ThesisCNN
 from mgcore.resnet import ResNet
 from mgcore.scales import coarse_to_fine
+from mgcore.surgery import refine
 from mgcore.training import Level, Scheme, Spent, train
 
 SEEDS = 5
@@ -60,12 +71,21 @@ class Way:
         How weights are carried up, as in :func:`mgcore.surgery.refine`.
     scheme : Scheme
         What a step on the fine grid sees.
+    carry : callable, optional
+        What becomes of each 3×3 stencil that was copied, see :mod:`mgcore.lab.carrying`.
+    penalty : float
+        Weight of :func:`mgcore.lab.carrying.roughness` on the coarse grid.
+    warm : int
+        Steps on the fine grid over which the learning rate rises.
     """
 
     small: float = SMALL
     stencils: str = "galerkin"
     prolongation: str = "bilinear"
     scheme: Scheme = Scheme(batches=(BATCH,))
+    carry: Carry | None = None
+    penalty: float = 0.0
+    warm: int = 0
 
 
 WAYS: dict[str, Way] = {
@@ -79,6 +99,16 @@ WAYS: dict[str, Way] = {
     ),
     "multilevel, Galerkin": Way(scheme=Scheme("multilevel", MULTILEVEL)),
 }
+# What might make the Galerkin transfer work, at fewer budgets.
+FAIR: dict[str, Way] = {
+    "a quarter of the way": Way(stencils="copy", carry=part_way(0.25)),
+    "half of the way": Way(stencils="copy", carry=part_way(0.5)),
+    "clipped at 4": Way(stencils="copy", carry=clipped(4.0)),
+    "geometric": Way(stencils="copy", carry=geometric),
+    "roughness penalised": Way(penalty=1e-3),
+    "learning rate warmed": Way(warm=50),
+}
+FAIR_BUDGETS = (2_500, 10_000)
 
 
 class Data(NamedTuple):
@@ -136,10 +166,26 @@ def spend(way: Way, network: Network, budget: int, images: Data, seed: int
         spent = train(model, fine, order, scheme=way.scheme, below=1, optimizer=optimizer)
         return model, [spent]
     small = Level(restrict(images.training), images.labels, 4 * coarse)
-    return coarse_to_fine(
-        model, [small, fine], stencils=way.stencils, prolongation=way.prolongation,
-        scheme=way.scheme, optimizer=optimizer, generator=order,
-    )  # fmt: skip
+    if not (way.carry or way.penalty or way.warm):
+        return coarse_to_fine(
+            model, [small, fine], stencils=way.stencils, prolongation=way.prolongation,
+            scheme=way.scheme, optimizer=optimizer, generator=order,
+        )  # fmt: skip
+    below = model  # the loss is of this network, whose weights move
+
+    def loss(outputs: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(outputs, labels) + way.penalty * roughness(below)
+
+    first = train(below, small, order, optimizer=optimizer, loss=loss)
+    model = refine(
+        below, small.images.shape[1:], stencils=way.stencils, prolongation=way.prolongation
+    )
+    if way.carry:
+        change_stencils(model, way.carry)
+    if way.warm:
+        optimizer = warmed(optimizer, way.warm)
+    second = train(model, fine, order, scheme=way.scheme, below=1, optimizer=optimizer)
+    return model, [first, second]
 
 
 def accuracy(model: nn.Module, images: Tensor, labels: Tensor, batch: int = 100) -> float:
@@ -149,8 +195,10 @@ def accuracy(model: nn.Module, images: Tensor, labels: Tensor, batch: int = 100)
     return 100 * float((said == labels).double().mean())
 
 
-def run_one(network: str, seed: int, budgets: tuple[int, ...] = BUDGETS, images: Data | None = None
-            ) -> dict[str, Any]:  # fmt: skip
+def run_one(
+    network: str, seed: int, budgets: tuple[int, ...] = BUDGETS,
+    fair_budgets: tuple[int, ...] = FAIR_BUDGETS, images: Data | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Spend every budget in every way, from one start and on one draw of images.
 
     Returns
@@ -162,7 +210,9 @@ def run_one(network: str, seed: int, budgets: tuple[int, ...] = BUDGETS, images:
     """
     began, images = time.perf_counter(), images or data(seed)
     points = []
-    for (name, way), budget in itertools.product(WAYS.items(), budgets):
+    every = [(*pair, budget) for pair in WAYS.items() for budget in budgets]
+    every += [(*pair, budget) for pair in FAIR.items() for budget in fair_budgets]
+    for name, way, budget in every:
         model, spent = spend(way, NETWORKS[network], budget, images, seed)
         whole = all(torch.isfinite(w).all() for w in model.parameters())
         reached = accuracy(model, images.validation, images.validation_labels) if whole else None
@@ -267,11 +317,13 @@ class Factor(NamedTuple):
 
 def factor(results: list[dict[str, Any]], way: str, against: str, target: float) -> Factor:
     """Compare two ways by the work to reach an accuracy, in percent."""
-    budgets = np.array(sorted({point["budget"] for point in results[0]["points"]}), dtype=float)
     logs = []
-    for mine, other in zip(curve(results, way), curve(results, against), strict=True):
-        pair = (work_to_reach(budgets, a, target) for a in (other, mine))
-        logs.append(math.log(next(pair) / next(pair)))
+    for one in results:
+        other, mine = (
+            work_to_reach(curve([one], name, "budget")[0], curve([one], name)[0], target)
+            for name in (against, way)
+        )
+        logs.append(math.log(other / mine))
     known = [value for value in logs if math.isfinite(value)]
     if len(known) < 2:
         return Factor(way, against, *(math.nan,) * 3, len(known), len(logs))

@@ -50,11 +50,14 @@ class Table:
         Strings, or anything that ``str`` turns into what is to be read.
     caption : str
         What the table says, so that it can be read alone.
+    anchors : sequence of str
+        Of the rows, for links to them; none by default.
 
     Raises
     ------
     ValueError
-        If a row has another number of cells than there are columns.
+        If a row has another number of cells than there are columns, or anchors are not as many as
+        rows.
 
     Examples
     --------
@@ -69,9 +72,14 @@ class Table:
     columns: Sequence[str]
     rows: Sequence[Sequence[Any]]
     caption: str = ""
+    anchors: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         """Refuse ragged rows."""
+        if self.anchors and len(self.anchors) != len(self.rows):
+            raise ValueError(
+                f"anchors are {len(self.anchors)}; accepted: one for each of {len(self.rows)} rows."
+            )
         for row in self.rows:
             if len(row) != len(self.columns):
                 raise ValueError(
@@ -110,12 +118,13 @@ class Table:
             cell("th", heading, ' scope="col"') if heading else "<td></td>"
             for heading in self.columns
         )
+        places = [f' id="{html.escape(name)}"' for name in self.anchors] or [""] * len(self.rows)
         body = "\n".join(
-            "<tr>"
+            f"<tr{place}>"
             + cell("th", row[0], ' scope="row" style="text-align: left"')
             + "".join(cell("td", content) for content in row[1:])
             + "</tr>"
-            for row in self.rows
+            for place, row in zip(places, self.rows, strict=True)
         )
         caption = cell("caption", self.caption) if self.caption else ""
         # "dataframe" is the class that the site's theme gives colours to, light and dark.

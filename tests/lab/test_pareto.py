@@ -4,16 +4,20 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from mgcore.grids import restrict
 from mgcore.lab import pareto
+from mgcore.lab.carrying import part_way
 from mgcore.lab.files import RecordError
 from mgcore.lab.pareto import (
     BUDGETS,
+    FAIR,
     NETWORKS,
     SEEDS,
     SMALL,
     WAYS,
+    Way,
     accuracy,
     curve,
     data,
@@ -47,12 +51,13 @@ def test_images_are_drawn_apart_and_standardised(images):
     assert not (data(1, 64, 32, "strokes").training == images.training).all()
 
 
-@pytest.mark.parametrize("way", WAYS, ids=str)
+@pytest.mark.parametrize("way", WAYS | FAIR, ids=str)
 def test_a_way_spends_its_budget_and_no_more(way, images):
     """Within a step of the budget, coarse images counted by their cells."""
-    model, spent = spend(WAYS[way], NETWORKS["pooled"], 96, images, 0)
+    chosen = (WAYS | FAIR)[way]
+    model, spent = spend(chosen, NETWORKS["pooled"], 96, images, 0)
     shares = [math.prod(one.shape[1:]) / 28**2 for one in spent]
-    assert shares == ([1.0] if WAYS[way].small == 0 else [0.25, 1.0])
+    assert shares == ([1.0] if chosen.small == 0 else [0.25, 1.0])
     work = sum(one.work * share for one, share in zip(spent, shares, strict=True))
     assert 96 - 40 < work <= 96 + 1e-9
     if way == "fine only":
@@ -79,13 +84,25 @@ def test_ways_that_start_small_share_their_coarse_network(images, monkeypatch):
     assert not (ends[0] == ends[1]).all() and not (ends[1] == ends[2]).all()
 
 
+def test_a_carry_that_is_all_of_the_way_is_the_galerkin_map(images):
+    """So the two code paths, by the ladder and by hand, are one."""
+    ends = [
+        spend(way, NETWORKS["pooled"], 96, images, 3)[0].state_dict()
+        for way in (WAYS["Galerkin, bilinear"], Way(stencils="copy", carry=part_way(1.0)),
+                    WAYS["copied"], Way(stencils="copy", carry=part_way(0.0)))
+    ]  # fmt: skip
+    for a, b in (ends[:2], ends[2:]):
+        for name, w in a.items():
+            torch.testing.assert_close(b[name], w, rtol=1e-3, atol=1e-4)
+
+
 def test_one_run_has_a_point_for_each_way_and_budget(images):
-    result = run_one("pooled", 0, (40, 80), images)
+    result = run_one("pooled", 0, (40, 80), (96,), images)
     assert [(p["way"], p["budget"]) for p in result["points"]] == [
-        (way, budget) for way in WAYS for budget in (40, 80)
-    ]
+        *((way, budget) for way in WAYS for budget in (40, 80)), *((way, 96) for way in FAIR)
+    ]  # fmt: skip
     assert all(0 <= p["accuracy"] <= 100 and p["flops"] > 0 and p["steps"] for p in result["points"])
-    again = run_one("pooled", 0, (40, 80), images)
+    again = run_one("pooled", 0, (40, 80), (96,), images)
     same = ("accuracy", "work", "flops", "steps")
     assert [[p[k] for k in same] for p in again["points"]] == [
         [p[k] for k in same] for p in result["points"]
@@ -94,15 +111,15 @@ def test_one_run_has_a_point_for_each_way_and_budget(images):
 
 def test_a_network_that_diverged_has_no_accuracy(images, monkeypatch):
     monkeypatch.setattr(pareto, "RATE", 1e30)
-    points = run_one("pooled", 0, (96,), images)["points"]
-    assert [p["accuracy"] for p in points] == [None] * len(WAYS)
+    points = run_one("pooled", 0, (96,), (96,), images)["points"]
+    assert [p["accuracy"] for p in points] == [None] * len(WAYS | FAIR)
     assert np.isnan(curve([{"points": points}], "copied")).all()
 
 
 def test_accuracy_is_the_share_that_is_named_rightly(images):
     class Constant(pareto.nn.Module):
         def forward(self, x):
-            return pareto.torch.eye(10)[3].expand(len(x), -1)
+            return torch.eye(10)[3].expand(len(x), -1)
 
     expected = 100 * float((images.validation_labels == 3).double().mean())
     assert accuracy(Constant(), images.validation, images.validation_labels, 7) == expected

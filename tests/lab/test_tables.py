@@ -145,3 +145,11 @@ def test_thesis_tables_are_complete():
     assert sum(sum(p) for r in thesis.TABLE_4_1.values() for p in r.values()) == pytest.approx(
         88.4 + 85.0 + 96.4 + 91.9 + 97.9 + 93.5 + 99.4 + 94.6 + 97.5 + 62.9 + 99.9 + 63.6
     )
+
+
+def test_a_row_may_be_linked_to():
+    text = Table(("a", "b"), [("x", 1), ("y", 2)], anchors=["row-x", "row-y"])._repr_html_()
+    assert '<tr id="row-x">' in text and '<tr id="row-y">' in text
+    assert " id=" not in Table(("a",), [("x",)])._repr_html_()
+    with pytest.raises(ValueError, match="anchors are 1; accepted: one for each of 2 rows"):
+        Table(("a",), [("x",), ("y",)], anchors=["row-x"])

@@ -1,0 +1,161 @@
+"""Films: the direction in which a digit moves, by three-dimensional stencils carried across grids.
+
+Beyond the thesis, which names video as what its method might serve.  A film has three axes, and may
+be coarse in space, in time, or in both; the Galerkin map of a 3×3×3 stencil is the product of three
+of one axis (:func:`mgcore.transfer.refine_stencil`).
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mgcore.grids import restrict
+from mgcore.lab.execute import here_and_now, run_parallel
+from mgcore.lab.files import read_json, write_json
+from mgcore.lab.pareto import BATCH, MOMENTUM, RATE, Data, accuracy
+from mgcore.lab.phases import stream
+from mgcore.strokes import stroke_digits
+from mgcore.surgery import refine
+from mgcore.training import Level, Spent, train
+
+SEEDS = 5
+BUDGETS = (500, 1_000, 2_000, 4_000)  # films of the fine grid
+FRAMES, SIDE = 8, 16
+DIRECTIONS = tuple(d for d in itertools.product((-1, 0, 1), repeat=2) if d != (0, 0))
+NOISE = 0.5
+# Which axes of (frames, rows, columns) are coarse first.
+COARSE: dict[str, tuple[int, ...]] = {"space": (1, 2), "time": (0,), "both": (0, 1, 2)}
+WAYS: dict[str, tuple[str, str]] = {"fine only": ("", "")} | {
+    f"{where}, {how}": (where, how) for where in COARSE for how in ("copy", "galerkin")
+}
+
+
+def films(count: int, seed: int, frames: int = FRAMES, side: int = SIDE) -> tuple[Tensor, Tensor]:
+    """Draw films of stroke digits that move by one pixel a frame.
+
+    The picture is a torus: what leaves it on one side comes back on the other.  Noise of standard
+    deviation :data:`NOISE`, in units of the ink, hides single frames.
+
+    Parameters
+    ----------
+    count, seed : int
+    frames, side : int
+
+    Returns
+    -------
+    films : Tensor, shape (count, 1, frames, side, side), float32
+    labels : Tensor, shape (count,)
+        Places in :data:`DIRECTIONS`, of rows and columns a frame.
+    """
+    images, _ = stroke_digits(count, side, seed=seed)
+    draw = stream(seed, 0, "films")
+    labels = torch.randint(len(DIRECTIONS), (count,), generator=draw)
+    starts = torch.randint(side, (count, 2), generator=draw)
+    made = torch.empty(count, 1, frames, side, side)
+    for film, image, label, start in zip(made, images, labels.tolist(), starts, strict=True):
+        for t in range(frames):
+            shift = [int(s) + t * step for s, step in zip(start, DIRECTIONS[label], strict=True)]
+            film[0, t] = image.float().roll(shift, (0, 1))
+    made += NOISE * torch.randn(made.shape, generator=draw)
+    return made, labels
+
+
+def data(seed: int, training: int = 2_000, validation: int = 1_000) -> Data:
+    """Draw the films of a trial; no digit of the validation films is drawn for training."""
+    x, y = films(training + validation, seed)
+    return Data(x[:training], y[:training], x[training:], y[training:])
+
+
+def network(frames: int, side: int) -> nn.Module:
+    """Return 1 → 8 → 16 channels by 3×3×3 stencils, then a linear classifier."""
+    return nn.Sequential(
+        nn.Conv3d(1, 8, 3, padding=1, bias=False), nn.ReLU(),
+        nn.Conv3d(8, 16, 3, padding=1, bias=False), nn.ReLU(),
+        nn.Flatten(), nn.Linear(16 * frames * side**2, len(DIRECTIONS)),
+    )  # fmt: skip
+
+
+def coarser(x: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """Return films on a grid with half the cells along some of (frames, rows, columns)."""
+    for axis in axes:
+        x = restrict(x.movedim(2 + axis, -1), 1).movedim(-1, 2 + axis)
+    return x.contiguous()
+
+
+def spend(way: str, budget: int, films: Data, seed: int) -> tuple[nn.Module, list[Spent]]:
+    """Train in one way until the budget, in films of the fine grid, is spent.
+
+    Half of the steps see coarse films first, as in :mod:`mgcore.lab.pareto`.
+    """
+    where, how = WAYS[way]
+    order = stream(seed, budget, "film order")
+    optimizer = partial(torch.optim.SGD, lr=RATE, momentum=MOMENTUM, nesterov=True)
+    go = partial(train, generator=order, optimizer=optimizer)
+    axes = COARSE.get(where, ())
+    cost = 0.5 ** len(axes)
+    first = int(budget * 0.5 * cost / (0.5 * cost + 0.5)) if axes else 0
+    frames, side = films.training.shape[2], films.training.shape[-1]
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = network(
+            frames // (2 if 0 in axes else 1), side // (2 if 1 in axes else 1)
+        )  # fmt: skip
+    spent = []
+    if axes:
+        small = Level(coarser(films.training, axes), films.labels, round(first / cost))
+        spent.append(go(model, small))
+        model = refine(model, small.images.shape[1:], stencils=how, axes=axes)
+    spent.append(go(model, Level(films.training, films.labels, budget - first)))
+    return model, spent
+
+
+def run_one(
+    seed: int, budgets: tuple[int, ...] = BUDGETS, films: Data | None = None
+) -> dict[str, Any]:
+    """Spend every budget in every way; points are those of :func:`mgcore.lab.pareto.run_one`."""
+    began, films, points = time.perf_counter(), films or data(seed), []
+    for way, budget in itertools.product(WAYS, budgets):
+        model, spent = spend(way, budget, films, seed)
+        whole = all(torch.isfinite(w).all() for w in model.parameters())
+        reached = accuracy(model, films.validation, films.validation_labels) if whole else None
+        points.append({
+            "way": way, "budget": budget, "accuracy": reached,
+            "flops": sum(one.flops for one in spent),
+            "seconds": round(sum(one.seconds for one in spent), 3),
+            "steps": sum(one.steps for one in spent),
+        })  # fmt: skip
+    seconds = round(time.perf_counter() - began, 1)
+    return {"network": "film", "seed": seed, "points": points, "seconds": seconds}
+
+
+def missing(folder: Path, seeds: int = SEEDS) -> Iterator[tuple[int, str]]:
+    """Yield (seed, file) for what the folder does not hold yet."""
+    for seed in range(seeds):
+        file = folder / f"film-{seed}.json"
+        if not file.exists():
+            yield seed, str(file)
+
+
+def run_films(folder: Path, workers: int | None = None, seeds: int = SEEDS) -> None:
+    """Run what is missing; a file for each seed, written when all of it is there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for result, file in run_parallel(_work, missing(folder, seeds), workers):
+        write_json(Path(file), result)
+        print(f"films, seed {result['seed']}: {result['seconds']:.0f} s", flush=True)
+
+
+def _work(seed: int, file: str) -> tuple[dict[str, Any], str]:
+    return run_one(seed) | {"torch": torch.__version__} | here_and_now(), file
+
+
+def read_films(folder: Path) -> list[dict[str, Any]]:
+    """Return the results, a seed each."""
+    return [read_json(file) for file in sorted(folder.glob("film-*.json"))]
