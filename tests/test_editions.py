@@ -115,3 +115,20 @@ def test_what_is_built_for_instructors_has_every_solution_open(path: Path) -> No
     page = (built(INSTRUCTOR) / path.with_suffix(".html")).read_text("utf-8")
     assert page.count("Expect this mistake.") == len(editions.of_chapter(path))
     assert 'class="solution dropdown' not in page
+
+
+def test_students_do_not_see_what_is_kept_back_from_them() -> None:
+    page = "A\n<!-- not for students -->\nB\n<!-- end -->\nC\n"
+    assert editions.cut_page(page, "student") == "A\nC\n"
+    assert editions.cut_page(page, "book") == editions.cut_page(page, "instructor") == "A\nB\nC\n"
+    front = (ROOT / "book" / "index.md").read_text("utf-8")
+    said = editions.cut_page(front, "student")
+    assert "What the thesis asked" in said and "What we found" not in said
+    assert "front-figure" in front and "front-figure" not in said
+
+
+def test_an_edition_is_named_on_its_pages() -> None:
+    config = (ROOT / "_config.yml").read_text("utf-8")
+    assert editions.name_site(config, "book") == config
+    for edition in ("student", "instructor"):
+        assert f'title: "{edition.capitalize()} edition: ' in editions.name_site(config, edition)

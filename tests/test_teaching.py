@@ -82,15 +82,17 @@ def test_faults_get_one_sentence(tmp_path, text: str, sentence: str) -> None:
         write(tmp_path, text)
 
 
-def test_the_quiz_stands_before_the_exercises(tmp_path) -> None:
+def test_the_quiz_stands_behind_the_exercises_which_it_may_answer(tmp_path) -> None:
     write(tmp_path, QUESTION + "  - {text: yes it is, why: indeed, right: true}\n")
-    page = v4.new_notebook(cells=[
-        v4.new_markdown_cell("# T"), v4.new_markdown_cell("## Summary\n\nS.\n\n## Exercises\n\nE."),
-    ])  # fmt: skip
-    text = teaching.add_quiz(page, "page", tmp_path).cells[1].source
-    parts = ("## Summary", "## Check yourself", "yes it is", "## Exercises")
-    order = [text.index(part) for part in parts]
-    assert order == sorted(order) and "**Right.** indeed" in text
+    cells = ["# T", "## Summary\n\nS.\n\n## Exercises\n\nE.", "F", "## Where from\n\nN."]
+    for count in (4, 3):  # with a section behind the exercises, and without
+        page = v4.new_notebook(cells=[v4.new_markdown_cell(text) for text in cells[:count]])
+        made = teaching.add_quiz(page, "page", tmp_path)
+        text = "\n".join(cell.source for cell in made.cells)
+        parts = ("## Summary", "## Exercises", "F", "## Check yourself", "yes it is", "## Where from")
+        order = [text.index(part) for part in parts if part in text]
+        assert order == sorted(order) and "**Right.** indeed" in text
+        assert [cell.get("id") for cell in made.cells].count("quiz") == 1
 
 
 def test_a_chapter_without_a_quiz_stays_as_it_is(tmp_path) -> None:

@@ -20,6 +20,8 @@ EDITIONS = ("book", "student", "instructor")
 SOLUTION = "solution"
 BEGINS = re.compile(r"\{solution-start\} (\S+)")
 FOLDED = "\n:class: dropdown"
+# What of a page of text students are not to see, as the result on the front page.
+KEPT_BACK = re.compile(r"^<!-- not for students -->\n(.*?)^<!-- end -->\n", re.M | re.S)
 
 
 def check(edition: str) -> str:
@@ -62,6 +64,18 @@ def cut(
     return made
 
 
+def cut_page(text: str, edition: str) -> str:
+    """Return a page of text as an edition has it."""
+    return KEPT_BACK.sub("" if check(edition) == "student" else r"\1", text)
+
+
+def name_site(config: str, edition: str) -> str:
+    """Return the site's configuration with the edition in its title, which stands on every page."""
+    if check(edition) == "book":
+        return config
+    return re.sub(r'^title: "', f'title: "{edition.capitalize()} edition: ', config, flags=re.M)
+
+
 def _with_remarks(
     cells: list[nbformat.NotebookNode], mistakes: Mapping[str, str]
 ) -> list[nbformat.NotebookNode]:
@@ -87,7 +101,7 @@ def _remarks(label: str, seconds: float, mistakes: Mapping[str, str]) -> list[st
     found = []
     if label in mistakes:
         found.append(f"**Expect this mistake.** {mistakes[label].strip()}")
-    if seconds:
+    if seconds >= 0.05:
         found.append(f"**Measured.** The cells of this solution took {seconds:.1f} s.")
     return found
 

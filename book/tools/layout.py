@@ -46,6 +46,10 @@ def gather(executed: Path, source: Path, edition: str = "book") -> None:
         if file.suffix in COPIED and file.is_file() and not NOT_COPIED & set(inside.parts):
             (source / inside).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(file, source / inside)
+    config = source / "_config.yml"
+    config.write_text(editions.name_site(config.read_text("utf-8"), edition), encoding="utf-8")
+    for page in (source / "book").glob("**/*.md"):
+        page.write_text(editions.cut_page(page.read_text("utf-8"), edition), encoding="utf-8")
     chapters, shown = {}, []
     for path in notebooks.chapters():
         if not (executed / path).exists():

@@ -22,10 +22,14 @@ FIGURE = 40  # words that a figure or a table takes as long to read as
 
 
 def reading_minutes(notebook: nbformat.NotebookNode) -> int:
-    """Return the minutes that a chapter takes to read, without the solutions of its exercises."""
+    """Return the minutes that a chapter takes to read, without the solutions of its exercises.
+
+    Nor is counted what an edition adds, the quiz and an instructor's remarks: all say the same.
+    """
     words = 0
     for cell in notebook.cells:
-        if "solution" in cell.metadata.get("tags", []):
+        added = cell.get("id", "") == "quiz" or cell.get("id", "").startswith("remark-")
+        if added or "solution" in cell.metadata.get("tags", []):
             continue
         if cell.cell_type == "markdown":
             words += len(re.findall(r"\w+", cell.source))

@@ -1,6 +1,6 @@
 """What a chapter's teaching file holds, ``book/teaching/CHAPTER.yml``: a quiz, and mistakes.
 
-The quiz becomes a section of the page, before its exercises, when the site is laid out.  Numbers in
+The quiz becomes a section of the page, behind its exercises, when the site is laid out.  Numbers in
 it are not typed: an option's ``value`` is an expression, computed then, that takes the place of
 ``{value}`` in its text::
 
@@ -161,15 +161,20 @@ def quiz_text(quiz: tuple[Question, ...]) -> str:
 def add_quiz(
     notebook: nbformat.NotebookNode, chapter: str, folder: Path = FOLDER
 ) -> nbformat.NotebookNode:
-    """Put a chapter's quiz before its exercises, or at its end, in place; return the notebook."""
+    """Put a chapter's quiz behind its exercises, which it may answer, in place; return the notebook.
+
+    A section behind the exercises, as on where the numbers come from, stays the last.
+    """
     quiz = read(chapter, folder).quiz
     if not quiz:
         return notebook
-    text = quiz_text(quiz)
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown" and f"\n{HEADING}" in f"\n{cell.source}":
-            before, _, after = f"\n{cell.source}".partition(f"\n{HEADING}")
-            cell.source = f"{before}\n\n{text}\n\n{HEADING}{after}".strip()
+    section, inside = notebooks.markdown(quiz_text(quiz), "quiz"), False
+    for place, cell in enumerate(notebook.cells):
+        if cell.cell_type != "markdown":
+            continue
+        if inside and cell.source.startswith("## "):
+            notebook.cells.insert(place, section)
             return notebook
-    notebook.cells.append(notebooks.markdown(text, "quiz"))
+        inside = inside or f"\n{HEADING}" in f"\n{cell.source}"
+    notebook.cells.append(section)
     return notebook
