@@ -1,4 +1,4 @@
-"""The page on speed: its tables hold what the commands wrote, and nothing is shown that is damaged."""
+"""The page on speed: its tables hold what the commands wrote, and nothing damaged is shown."""
 
 import json
 import re
@@ -19,7 +19,8 @@ FILES = {speed.rates: "table", speed.busy: "busy", speed.predictions: "plan", sp
 def rows(text: str) -> list[list[str]]:
     """Return the cells of a list-table, its header first."""
     assert text.startswith(":::{list-table}") and text.endswith(":::")
-    return [re.findall(r"^[* ] - ?(.*)$", row, re.M) for row in re.split(r"(?=^\* - )", text, flags=re.M)][1:]
+    parts = re.split(r"(?=^\* - )", text, flags=re.M)
+    return [re.findall(r"^[* ] - ?(.*)$", row, re.M) for row in parts][1:]
 
 
 @pytest.mark.parametrize("part", FILES, ids=lambda part: part.__name__)

@@ -89,7 +89,7 @@ def test_the_quiz_stands_behind_the_exercises_which_it_may_answer(tmp_path) -> N
         page = v4.new_notebook(cells=[v4.new_markdown_cell(text) for text in cells[:count]])
         made = teaching.add_quiz(page, "page", tmp_path)
         text = "\n".join(cell.source for cell in made.cells)
-        parts = ("## Summary", "## Exercises", "F", "## Check yourself", "yes it is", "## Where from")
+        parts = ("## Summary", "## Exercises", "F", "## Check", "yes it is", "## Where from")
         order = [text.index(part) for part in parts if part in text]
         assert order == sorted(order) and "**Right.** indeed" in text
         assert [cell.get("id") for cell in made.cells].count("quiz") == 1

@@ -161,7 +161,7 @@ def quiz_text(quiz: tuple[Question, ...]) -> str:
 def add_quiz(
     notebook: nbformat.NotebookNode, chapter: str, folder: Path = FOLDER
 ) -> nbformat.NotebookNode:
-    """Put a chapter's quiz behind its exercises, which it may answer, in place; return the notebook.
+    """Put a chapter's quiz behind its exercises, which it may answer; return the notebook.
 
     A section behind the exercises, as on where the numbers come from, stays the last.
     """

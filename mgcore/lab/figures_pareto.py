@@ -102,8 +102,8 @@ def factors_plot(factors: Mapping[str, Sequence[Factor]], title: str) -> Figure:
             look = LOOKS[one.way]
             if math.isnan(one.mean):
                 ax.annotate(
-                    f"reached by {one.reached} of {one.seeds}", (1, place), va="center", ha="center",
-                    fontsize=8, color=style.MUTED,
+                    f"reached by {one.reached} of {one.seeds}", (1, place), va="center",
+                    ha="center", fontsize=8, color=style.MUTED,
                 )  # fmt: skip
                 continue
             ax.errorbar(

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from mgcore.grids import restrict
 from mgcore.lab.execute import here_and_now, run_parallel
 from mgcore.lab.files import read_json, write_json
-from mgcore.lab.pareto import BATCH, MOMENTUM, RATE, Data, accuracy
+from mgcore.lab.pareto import MOMENTUM, RATE, Data, accuracy
 from mgcore.lab.phases import stream
 from mgcore.strokes import stroke_digits
 from mgcore.surgery import refine
@@ -28,6 +28,7 @@ from mgcore.training import Level, Spent, train
 
 SEEDS = 5
 BUDGETS = (500, 1_000, 2_000, 4_000)  # films of the fine grid
+PILOT_BUDGET = 1_000
 FRAMES, SIDE = 8, 16
 DIRECTIONS = tuple(d for d in itertools.product((-1, 0, 1), repeat=2) if d != (0, 0))
 NOISE = 0.5
@@ -90,15 +91,18 @@ def coarser(x: Tensor, axes: tuple[int, ...]) -> Tensor:
     return x.contiguous()
 
 
-def spend(way: str, budget: int, films: Data, seed: int) -> tuple[nn.Module, list[Spent]]:
+def spend(
+    way: str, budget: int, films: Data, seed: int, rate: float = RATE
+) -> tuple[nn.Module, list[Spent]]:
     """Train in one way until the budget, in films of the fine grid, is spent.
 
-    Half of the steps see coarse films first, as in :mod:`mgcore.lab.pareto`.
+    Half of the steps see coarse films first, and `rate` is that on the fine grid, as in
+    :mod:`mgcore.lab.pareto`.
     """
     where, how = WAYS[way]
     order = stream(seed, budget, "film order")
-    optimizer = partial(torch.optim.SGD, lr=RATE, momentum=MOMENTUM, nesterov=True)
-    go = partial(train, generator=order, optimizer=optimizer)
+    descent = partial(torch.optim.SGD, momentum=MOMENTUM, nesterov=True)
+    go = partial(train, generator=order)
     axes = COARSE.get(where, ())
     cost = 0.5 ** len(axes)
     first = int(budget * 0.5 * cost / (0.5 * cost + 0.5)) if axes else 0
@@ -111,23 +115,35 @@ def spend(way: str, budget: int, films: Data, seed: int) -> tuple[nn.Module, lis
     spent = []
     if axes:
         small = Level(coarser(films.training, axes), films.labels, round(first / cost))
-        spent.append(go(model, small))
+        spent.append(go(model, small, optimizer=partial(descent, lr=RATE)))
         model = refine(model, small.images.shape[1:], stencils=how, axes=axes)
-    spent.append(go(model, Level(films.training, films.labels, budget - first)))
+    fine = Level(films.training, films.labels, budget - first)
+    spent.append(go(model, fine, optimizer=partial(descent, lr=rate)))
     return model, spent
 
 
+def pilot(films: Data | None = None, budget: int = PILOT_BUDGET) -> dict[str, dict[str, float]]:
+    """Return the accuracy in percent of each way by learning rate; 0 where it diverged."""
+    films = films or data(PILOT_SEED)
+    return {
+        way: {
+            str(rate): reached(spend(way, budget, films, PILOT_SEED, rate)[0], films) or 0.0
+            for rate in RATES
+        }
+        for way in WAYS
+    }
+
+
 def run_one(
-    seed: int, budgets: tuple[int, ...] = BUDGETS, films: Data | None = None
-) -> dict[str, Any]:
+    seed: int, rates: dict[str, float], budgets: tuple[int, ...] = BUDGETS,
+    films: Data | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Spend every budget in every way; points are those of :func:`mgcore.lab.pareto.run_one`."""
     began, films, points = time.perf_counter(), films or data(seed), []
     for way, budget in itertools.product(WAYS, budgets):
-        model, spent = spend(way, budget, films, seed)
-        whole = all(torch.isfinite(w).all() for w in model.parameters())
-        reached = accuracy(model, films.validation, films.validation_labels) if whole else None
+        model, spent = spend(way, budget, films, seed, rates[way])
         points.append({
-            "way": way, "budget": budget, "accuracy": reached,
+            "way": way, "budget": budget, "rate": rates[way], "accuracy": reached(model, films),
             "flops": sum(one.flops for one in spent),
             "seconds": round(sum(one.seconds for one in spent), 3),
             "steps": sum(one.steps for one in spent),
@@ -145,15 +161,23 @@ def missing(folder: Path, seeds: int = SEEDS) -> Iterator[tuple[int, str]]:
 
 
 def run_films(folder: Path, workers: int | None = None, seeds: int = SEEDS) -> None:
-    """Run what is missing; a file for each seed, written when all of it is there."""
+    """Run what is missing; a file for each seed, written when all of it is there.
+
+    The pilot comes first, ``rates-film.json``.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    for result, file in run_parallel(_work, missing(folder, seeds), workers):
+    rates = folder / "rates-film.json"
+    if not rates.exists():
+        write_json(rates, {"accuracy": next(iter(run_parallel(pilot, [()], 1)))} | here_and_now())
+    chosen = read_rates(folder, "film")
+    jobs = ((seed, chosen, file) for seed, file in missing(folder, seeds))
+    for result, file in run_parallel(_work, jobs, workers):
         write_json(Path(file), result)
         print(f"films, seed {result['seed']}: {result['seconds']:.0f} s", flush=True)
 
 
-def _work(seed: int, file: str) -> tuple[dict[str, Any], str]:
-    return run_one(seed) | {"torch": torch.__version__} | here_and_now(), file
+def _work(seed: int, rates: dict[str, float], file: str) -> tuple[dict[str, Any], str]:
+    return run_one(seed, rates) | {"torch": torch.__version__} | here_and_now(), file
 
 
 def read_films(folder: Path) -> list[dict[str, Any]]:

@@ -38,30 +38,31 @@ from mgcore.lab.files import read_json, write_json
 from mgcore.lab.phases import stream
 from mgcore.networks import ThesisCNN
 from mgcore.resnet import ResNet
-from mgcore.scales import coarse_to_fine
 from mgcore.surgery import refine
 from mgcore.training import Level, Scheme, Spent, train
 
 SEEDS = 5
-BUDGETS = (1_250, 2_500, 5_000, 10_000, 20_000)  # images of the fine grid
-TRAINING, VALIDATION = 10_000, 2_000
+BUDGETS = (625, 1_250, 2_500, 5_000, 10_000)  # images of the fine grid
+TRAINING, VALIDATION = 5_000, 2_000
 FINE = 28
 # Composer's default halves the size for the first half of the steps: of the work, a fifth.
 SMALL = 0.5 * 0.25 / (0.5 * 0.25 + 0.5)
 RATE, MOMENTUM, BATCH = 0.01, 0.9, 32
+# Every way has the rate on the fine grid that suits it best in a pilot, on digits of its own.
+RATES, PILOT_SEED, PILOT_BUDGET = (0.03, 0.01, 0.003, 0.001, 0.0003), 1_000, 2_500
 MULTILEVEL = (8, 32)  # fine and coarse images of a step
 
 Network = Callable[[int], nn.Module]
 NETWORKS: dict[str, Network] = {
     "thesis": partial(ThesisCNN, pooling=False),
     "pooled": partial(ThesisCNN, pooling=True),
-    "resnet": partial(ResNet, width=16, depth=4, h=0.5),
+    "resnet": partial(ResNet, width=12, depth=3, h=0.5),
 }
 
 
 @dataclass(frozen=True)
 class Way:
-    """One way to spend a budget.
+    """One way to spend a budget: what :func:`mgcore.scales.coarse_to_fine` does, step by step.
 
     Attributes
     ----------
@@ -109,6 +110,7 @@ FAIR: dict[str, Way] = {
     "learning rate warmed": Way(warm=50),
 }
 FAIR_BUDGETS = (2_500, 10_000)
+EVERY = WAYS | FAIR
 
 
 class Data(NamedTuple):
@@ -132,8 +134,9 @@ def data(seed: int, training: int = TRAINING, validation: int = VALIDATION,
     return Data(x, digits.labels[fine], held_x, digits.labels[held])
 
 
-def spend(way: Way, network: Network, budget: int, images: Data, seed: int
-          ) -> tuple[nn.Module, list[Spent]]:  # fmt: skip
+def spend(
+    way: Way, network: Network, budget: int, images: Data, seed: int, rate: float = RATE
+) -> tuple[nn.Module, list[Spent]]:
     """Train a network in one way until the budget is spent.
 
     Parameters
@@ -146,6 +149,8 @@ def spend(way: Way, network: Network, budget: int, images: Data, seed: int
     images : Data
     seed : int
         Of the start and of the order of the images.
+    rate : float
+        Learning rate on the fine grid; on the coarse one it is :data:`RATE` for every way.
 
     Returns
     -------
@@ -156,36 +161,30 @@ def spend(way: Way, network: Network, budget: int, images: Data, seed: int
     """
     side = images.training.shape[-1]
     order = stream(seed, budget, "order")
-    optimizer = partial(torch.optim.SGD, lr=RATE, momentum=MOMENTUM, nesterov=True)
+    descent = partial(torch.optim.SGD, momentum=MOMENTUM, nesterov=True)
     coarse = int(budget * way.small)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = network(side // 2 if coarse else side)
-    fine = Level(images.training, images.labels, budget - coarse)
-    if not coarse:
-        spent = train(model, fine, order, scheme=way.scheme, below=1, optimizer=optimizer)
-        return model, [spent]
-    small = Level(restrict(images.training), images.labels, 4 * coarse)
-    if not (way.carry or way.penalty or way.warm):
-        return coarse_to_fine(
-            model, [small, fine], stencils=way.stencils, prolongation=way.prolongation,
-            scheme=way.scheme, optimizer=optimizer, generator=order,
-        )  # fmt: skip
-    below = model  # the loss is of this network, whose weights move
+    spent = []
+    if coarse:
+        small, below = Level(restrict(images.training), images.labels, 4 * coarse), model
 
-    def loss(outputs: Tensor, labels: Tensor) -> Tensor:
-        return F.cross_entropy(outputs, labels) + way.penalty * roughness(below)
+        def loss(outputs: Tensor, labels: Tensor) -> Tensor:
+            rough = way.penalty * roughness(below) if way.penalty else 0.0
+            return F.cross_entropy(outputs, labels) + rough
 
-    first = train(below, small, order, optimizer=optimizer, loss=loss)
-    model = refine(
-        below, small.images.shape[1:], stencils=way.stencils, prolongation=way.prolongation
-    )
-    if way.carry:
-        change_stencils(model, way.carry)
+        spent.append(train(below, small, order, optimizer=partial(descent, lr=RATE), loss=loss))
+        shape, how = small.images.shape[1:], {"prolongation": way.prolongation}
+        model = refine(below, shape, stencils=way.stencils, **how)
+        if way.carry:
+            change_stencils(model, way.carry)
+    optimizer = partial(descent, lr=rate)
     if way.warm:
         optimizer = warmed(optimizer, way.warm)
-    second = train(model, fine, order, scheme=way.scheme, below=1, optimizer=optimizer)
-    return model, [first, second]
+    fine = Level(images.training, images.labels, budget - coarse)
+    spent.append(train(model, fine, order, scheme=way.scheme, below=1, optimizer=optimizer))
+    return model, spent
 
 
 def accuracy(model: nn.Module, images: Tensor, labels: Tensor, batch: int = 100) -> float:
@@ -195,8 +194,36 @@ def accuracy(model: nn.Module, images: Tensor, labels: Tensor, batch: int = 100)
     return 100 * float((said == labels).double().mean())
 
 
+def pilot(
+    network: str, images: Data | None = None, budget: int = PILOT_BUDGET
+) -> dict[str, dict[str, float]]:
+    """Return the accuracy in percent of each way by learning rate; 0 where it diverged."""
+    images, found = images or data(PILOT_SEED), {}
+    for name, way in EVERY.items():
+        found[name] = {}
+        for rate in RATES:
+            model, _ = spend(way, NETWORKS[network], budget, images, PILOT_SEED, rate)
+            found[name][str(rate)] = reached(model, images) or 0.0
+    return found
+
+
+def best_rates(found: dict[str, dict[str, float]]) -> dict[str, float]:
+    """Return the rate of the highest accuracy of each way; the larger of two that are equal."""
+    return {
+        name: max(map(float, of), key=lambda rate, of=of: (of[str(rate)], rate))
+        for name, of in found.items()
+    }
+
+
+def reached(model: nn.Module, images: Data) -> float | None:
+    """Return the accuracy on validation images, None where weights are no longer finite."""
+    if not all(torch.isfinite(w).all() for w in model.parameters()):
+        return None
+    return accuracy(model, images.validation, images.validation_labels)
+
+
 def run_one(
-    network: str, seed: int, budgets: tuple[int, ...] = BUDGETS,
+    network: str, seed: int, rates: dict[str, float], budgets: tuple[int, ...] = BUDGETS,
     fair_budgets: tuple[int, ...] = FAIR_BUDGETS, images: Data | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Spend every budget in every way, from one start and on one draw of images.
@@ -206,19 +233,18 @@ def run_one(
     dict
         ``network``, ``seed``, ``seconds``, and ``points``: for each way and budget ``accuracy`` on
         the validation images in percent, None where training diverged; ``work`` in images of the
-        fine grid; ``flops``; ``seconds``; ``steps``.
+        fine grid; ``flops``; ``seconds``; ``steps``; ``rate``.
     """
     began, images = time.perf_counter(), images or data(seed)
     points = []
     every = [(*pair, budget) for pair in WAYS.items() for budget in budgets]
     every += [(*pair, budget) for pair in FAIR.items() for budget in fair_budgets]
     for name, way, budget in every:
-        model, spent = spend(way, NETWORKS[network], budget, images, seed)
-        whole = all(torch.isfinite(w).all() for w in model.parameters())
-        reached = accuracy(model, images.validation, images.validation_labels) if whole else None
+        model, spent = spend(way, NETWORKS[network], budget, images, seed, rates[name])
         share = [np.prod(one.shape[1:]) / np.prod(images.training.shape[2:]) for one in spent]
         points.append({
-            "way": name, "budget": budget, "accuracy": reached,
+            "way": name, "budget": budget, "rate": rates[name],
+            "accuracy": reached(model, images),
             "work": float(sum(one.work * s for one, s in zip(spent, share, strict=True))),
             "flops": sum(one.flops for one in spent),
             "seconds": round(sum(one.seconds for one in spent), 3),
@@ -237,15 +263,33 @@ def missing(folder: Path, seeds: int = SEEDS) -> Iterator[tuple[str, int, str]]:
 
 
 def run_pareto(folder: Path, workers: int | None = None, seeds: int = SEEDS) -> None:
-    """Run what is missing; a file for each network and seed, written when all of it is there."""
+    """Run what is missing; a file for each network and seed, written when all of it is there.
+
+    The pilots come first, ``rates-NETWORK.json``.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    for result, file in run_parallel(_work, missing(folder, seeds), workers):
+    pilots = [(n,) for n in NETWORKS if not (folder / f"rates-{n}.json").exists()]
+    for network, found in run_parallel(_pilot, pilots, workers):
+        write_json(folder / f"rates-{network}.json", {"accuracy": found} | here_and_now())
+        print(f"{network}: {best_rates(found)}", flush=True)
+    jobs = ((n, k, read_rates(folder, n), file) for n, k, file in missing(folder, seeds))
+    for result, file in run_parallel(_work, jobs, workers):
         write_json(Path(file), result)
         print(f"{result['network']}, seed {result['seed']}: {result['seconds']:.0f} s", flush=True)
 
 
-def _work(network: str, seed: int, file: str) -> tuple[dict[str, Any], str]:
-    return run_one(network, seed) | {"torch": torch.__version__} | here_and_now(), file
+def _pilot(network: str) -> tuple[str, dict[str, dict[str, float]]]:
+    return network, pilot(network)
+
+
+def _work(network: str, seed: int, rates: dict[str, float], file: str
+          ) -> tuple[dict[str, Any], str]:  # fmt: skip
+    return run_one(network, seed, rates) | {"torch": torch.__version__} | here_and_now(), file
+
+
+def read_rates(folder: Path, network: str) -> dict[str, float]:
+    """Return the learning rate of each way that the pilot chose."""
+    return best_rates(read_json(folder / f"rates-{network}.json")["accuracy"])
 
 
 def read_pareto(folder: Path, network: str) -> list[dict[str, Any]]:

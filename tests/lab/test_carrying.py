@@ -38,7 +38,8 @@ def test_smoothing_by_a_half_before_the_galerkin_map_is_copying(stencils):
 def test_clipping_multiplies_no_operator_by_more(stencils):
     torch.testing.assert_close(clipped(16.0)(stencils), refine_stencil(stencils))
     torch.testing.assert_close(clipped(1.0)(stencils), stencils)
-    before, after = (to_operators(s, 1.0, 2, "galerkin") for s in (stencils, clipped(4.0)(stencils)))
+    both = stencils, clipped(4.0)(stencils)
+    before, after = (to_operators(s, 1.0, 2, "galerkin") for s in both)
     expected = (2.0 ** orders()).clamp(max=4.0).expand_as(before)
     torch.testing.assert_close(after / before, expected)
 
@@ -63,9 +64,8 @@ def test_roughness_is_what_the_coefficients_will_gain(stencils):
     model = nn.Sequential(nn.Conv2d(2, 4, 3).double())
     with torch.no_grad():
         model[0].weight.copy_(stencils)
-    gain = [
-        to_operators(s, 1.0, 2, "galerkin").square().sum() for s in (refine_stencil(stencils), stencils)
-    ]
+    both = refine_stencil(stencils), stencils
+    gain = [to_operators(s, 1.0, 2, "galerkin").square().sum() for s in both]
     torch.testing.assert_close(roughness(model), (gain[0] - gain[1]) / 2)
     roughness(model).backward()
     assert model[0].weight.grad.abs().max() > 0

@@ -65,15 +65,25 @@ def test_a_film_as_a_network_expects_it():
 
 
 def test_one_run_has_a_point_for_each_way_and_budget(few):
-    points = film.run_one(0, (32,), few)["points"]
+    points = film.run_one(0, dict.fromkeys(WAYS, 0.01), (32,), few)["points"]
     assert [p["way"] for p in points] == list(WAYS)
     assert all(0 <= p["accuracy"] <= 100 for p in points)
 
 
 def test_what_is_there_is_not_run_again(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        film, "run_one", lambda seed: {"seed": seed, "points": [], "seconds": 1.0}
-    )
+        film, "run_one",
+        lambda seed, rates: {"seed": seed, "points": [], "seconds": 1.0, "rates": rates},
+    )  # fmt: skip
+    monkeypatch.setattr(film, "pilot", lambda: {"fine only": {"0.01": 9.0, "0.1": 8.0}})
+    monkeypatch.setattr(film, "run_parallel", lambda f, jobs, workers: (f(*job) for job in jobs))
     run_films(tmp_path, workers=1, seeds=2)
     assert list(film.missing(tmp_path, 2)) == [] and len(list(film.missing(tmp_path, 3))) == 1
     assert [one["seed"] for one in read_films(tmp_path)] == [0, 1]
+    assert all(one["rates"] == {"fine only": 0.01} for one in read_films(tmp_path))
+
+
+def test_the_pilot_tries_every_rate_of_every_way(few, monkeypatch):
+    monkeypatch.setattr(film, "RATES", (0.01, 1e30))
+    found = film.pilot(few, 32)
+    assert set(found) == set(WAYS) and all(of["1e+30"] == 0.0 for of in found.values())

@@ -1,6 +1,7 @@
 """Ways of training on two grids: each spends what it is given, and is compared by pairs."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -19,17 +20,23 @@ from mgcore.lab.pareto import (
     WAYS,
     Way,
     accuracy,
+    best_rates,
     curve,
     data,
     factor,
     front,
     missing,
+    pilot,
     read_pareto,
+    read_rates,
     run_one,
     run_pareto,
     spend,
     work_to_reach,
 )
+from mgcore.lab.phases import stream
+from mgcore.scales import coarse_to_fine
+from mgcore.training import Level
 
 
 @pytest.fixture(scope="module")
@@ -68,20 +75,48 @@ def test_a_way_spends_its_budget_and_no_more(way, images):
 def test_ways_that_start_small_share_their_coarse_network(images, monkeypatch):
     """So that the ways differ in what is done with it alone."""
     seen = []
-    real = pareto.coarse_to_fine
+    real = pareto.refine
 
-    def watched(model, levels, **options):
+    def watched(model, shape, **options):
         seen.append([p.clone() for p in model.parameters()])
-        assert (levels[0].images == restrict(images.training)).all()
-        return real(model, levels, **options)
+        assert tuple(shape) == restrict(images.training).shape[1:]
+        return real(model, shape, **options)
 
-    monkeypatch.setattr(pareto, "coarse_to_fine", watched)
+    monkeypatch.setattr(pareto, "refine", watched)
     ends = [
         spend(WAYS[name], NETWORKS["pooled"], 40, images, 3)[0].conv1.weight
         for name in ("copied", "Galerkin, bilinear", "Galerkin, constant")
     ]
     assert all((a == b).all() for a, b in zip(seen[0], seen[1], strict=True))
     assert not (ends[0] == ends[1]).all() and not (ends[1] == ends[2]).all()
+
+
+def test_a_way_is_the_ladder_of_the_numerics(images):
+    """The steps of `spend` are those of `coarse_to_fine`, which has one optimizer for all rungs."""
+    way, budget, seed = WAYS["Galerkin, constant"], 96, 3
+    model, spent = spend(way, NETWORKS["pooled"], budget, images, seed)
+    torch.manual_seed(seed)
+    coarse = int(budget * way.small)
+    levels = [
+        Level(restrict(images.training), images.labels, 4 * coarse),
+        Level(images.training, images.labels, budget - coarse),
+    ]
+    sgd = partial(torch.optim.SGD, lr=pareto.RATE, momentum=pareto.MOMENTUM, nesterov=True)
+    other, theirs = coarse_to_fine(
+        NETWORKS["pooled"](14), levels, stencils="galerkin", prolongation="constant",
+        optimizer=sgd, generator=stream(seed, budget, "order"),
+    )  # fmt: skip
+    for (name, a), b in zip(model.named_parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5, msg=name)
+    assert [one.images for one in spent] == [one.images for one in theirs]
+
+
+def test_the_pilot_gives_each_way_the_rate_that_suits_it(images, monkeypatch):
+    monkeypatch.setattr(pareto, "RATES", (0.01, 1e30))
+    found = pilot("pooled", images, 96)
+    assert set(found) == set(WAYS | FAIR) and all(of["1e+30"] == 0.0 for of in found.values())
+    assert set(best_rates(found).values()) == {0.01}
+    assert best_rates({"a": {"0.01": 50.0, "0.03": 50.0, "0.1": 40.0}}) == {"a": 0.03}
 
 
 def test_a_carry_that_is_all_of_the_way_is_the_galerkin_map(images):
@@ -97,21 +132,23 @@ def test_a_carry_that_is_all_of_the_way_is_the_galerkin_map(images):
 
 
 def test_one_run_has_a_point_for_each_way_and_budget(images):
-    result = run_one("pooled", 0, (40, 80), (96,), images)
+    rates = dict.fromkeys(WAYS | FAIR, 0.02)
+    result = run_one("pooled", 0, rates, (40, 80), (96,), images)
     assert [(p["way"], p["budget"]) for p in result["points"]] == [
         *((way, budget) for way in WAYS for budget in (40, 80)), *((way, 96) for way in FAIR)
     ]  # fmt: skip
-    assert all(0 <= p["accuracy"] <= 100 and p["flops"] > 0 and p["steps"] for p in result["points"])
-    again = run_one("pooled", 0, (40, 80), (96,), images)
+    assert all(0 <= p["accuracy"] <= 100 for p in result["points"])
+    assert all(p["flops"] > 0 and p["steps"] for p in result["points"])
+    again = run_one("pooled", 0, rates, (40, 80), (96,), images)
     same = ("accuracy", "work", "flops", "steps")
     assert [[p[k] for k in same] for p in again["points"]] == [
         [p[k] for k in same] for p in result["points"]
     ]
 
 
-def test_a_network_that_diverged_has_no_accuracy(images, monkeypatch):
-    monkeypatch.setattr(pareto, "RATE", 1e30)
-    points = run_one("pooled", 0, (96,), (96,), images)["points"]
+def test_a_network_that_diverged_has_no_accuracy(images):
+    rates = dict.fromkeys(WAYS | FAIR, 1e30)
+    points = run_one("pooled", 0, rates, (96,), (96,), images)["points"]
     assert [p["accuracy"] for p in points] == [None] * len(WAYS | FAIR)
     assert np.isnan(curve([{"points": points}], "copied")).all()
 
@@ -171,11 +208,15 @@ def test_what_is_there_is_not_run_again_and_damage_is_found(tmp_path, monkeypatc
     monkeypatch.setattr(pareto, "NETWORKS", {"pooled": NETWORKS["pooled"]})
     monkeypatch.setattr(
         pareto, "run_one",
-        lambda network, seed: {"network": network, "seed": seed, "points": [], "seconds": 1.0},
+        lambda network, seed, rates: {"network": network, "seed": seed, "points": [],
+                                      "seconds": 1.0, "rates": rates},
     )  # fmt: skip
+    monkeypatch.setattr(pareto, "pilot", lambda network: {"copied": {"0.01": 9.0, "0.1": 8.0}})
     run_pareto(tmp_path, workers=1, seeds=2)
     assert list(missing(tmp_path, 2)) == [] and len(list(missing(tmp_path, 3))) == 1
     assert [one["seed"] for one in read_pareto(tmp_path, "pooled")] == [0, 1]
+    assert read_rates(tmp_path, "pooled") == {"copied": 0.01}
+    assert all(one["rates"] == {"copied": 0.01} for one in read_pareto(tmp_path, "pooled"))
     file = tmp_path / "pooled-0.json"
     file.write_text(file.read_text().replace('"seed": 0', '"seed": 5'))
     with pytest.raises(RecordError):
