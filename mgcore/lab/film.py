@@ -20,7 +20,15 @@ from torch import Tensor, nn
 from mgcore.grids import restrict
 from mgcore.lab.execute import here_and_now, run_parallel
 from mgcore.lab.files import read_json, write_json
-from mgcore.lab.pareto import MOMENTUM, RATE, Data, accuracy
+from mgcore.lab.pareto import (
+    MOMENTUM,
+    PILOT_SEED,
+    RATE,
+    RATES,
+    Data,
+    reached,
+    read_rates,
+)
 from mgcore.lab.phases import stream
 from mgcore.strokes import stroke_digits
 from mgcore.surgery import refine
