@@ -242,6 +242,7 @@ def main() -> int:
                 happened = f"SKIPPED: {reason}"
             except (AssertionError, RecordError, subprocess.SubprocessError) as error:
                 happened, bad = f"LOST SOMETHING: {error}", bad + 1
+        happened = happened.replace(folder, "…")  # where it lay says nothing
         took = time.monotonic() - began
         told.append({"fault": fault.__doc__, "happened": happened, "seconds": round(took, 1)})
         print(f"{fault.__doc__}\n    {happened} [{took:.0f} s]", flush=True)

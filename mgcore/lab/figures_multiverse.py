@@ -14,7 +14,6 @@ from matplotlib.figure import Figure
 from mgcore.lab import style
 from mgcore.lab.effects import Effect, Row, distance_of, gap_of
 from mgcore.lab.multiverse import BETWEEN, WITHIN
-from mgcore.lab.style import THESIS
 
 # What each choice is called in figures, with its two levels.
 NAMES: dict[str, tuple[str, str, str]] = {
@@ -146,7 +145,10 @@ def distances(rows: Sequence[Row], nearest: int = 1) -> Figure:
         )  # fmt: skip
         wave = 0.28 * np.sin(2.4 * np.arange(len(some)))  # side by side, always in the same way
         ax.plot(some, place + wave, marker, color=colour, markersize=4, alpha=0.8)
-        ax.plot(some[:nearest], place + wave[:nearest], **THESIS | {"markersize": 10})
+        ax.plot(
+            some[:nearest], place + wave[:nearest], "o", color="black", fillstyle="none",
+            markersize=11, markeredgewidth=1.3,
+        )  # fmt: skip
     labels = [
         f"Table {'4.2' if pooling else '4.1'},\ntrained on {NAMES['images'][1 + k % 2]}"
         for k, (pooling, _) in enumerate(lanes)
@@ -155,7 +157,9 @@ def distances(rows: Sequence[Row], nearest: int = 1) -> Figure:
     ax.invert_yaxis()
     ax.grid(axis="x")
     ax.set_xscale("log")
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.xaxis.set_minor_formatter("{x:g}")
     ax.set_xlabel("root mean square distance over the twelve cells, points")
     missing = f" {lost} universes in which a network diverged are left out." if lost else ""
-    style.note(figure, f"A mark: the mean of the seeds. Diamond: the nearest of a row.{missing}")
+    style.note(figure, f"A mark: the mean of the seeds. Ring: the nearest of a row.{missing}")
     return figure

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
 
 from mgcore.lab import style
 from mgcore.lab.agreement import interval
@@ -73,6 +73,9 @@ def pareto_plot(results: Results, title: str, target: float | None = None) -> Fi
         if target is not None:
             ax.axhline(100 - target, color=style.MUTED, linewidth=0.8)
         ax.set(xscale="log", yscale="log", xlabel=f"training, {unit}")
+        ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ax.xaxis.set_minor_formatter(NullFormatter())
         ax.grid(which="both", linewidth=0.5)
     lowest, highest = axes[0].get_ylim()
     ticks = [t for t in (0.5, 1, 2, 3, 5, 10, 20, 30, 50, 90) if lowest <= t <= highest]
