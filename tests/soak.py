@@ -21,7 +21,7 @@ from breakable import TINY, Place, Skip, crowded, disk, fill, one_sentence, wait
 
 from mgcore.lab import RecordError
 from mgcore.lab.execute import here_and_now
-from mgcore.lab.files import write_json
+from mgcore.lab.files import read_json, write_json
 
 
 def kills(folder: Path, draw: random.Random, short: bool) -> str:
@@ -222,6 +222,15 @@ FAULTS = [kills, two_processes, full_record, full_cache, full_tmp, read_only, cl
 FAULTS += [damage, damaged_checkpoints]
 
 
+def keep(file: Path, told: dict[str, dict]) -> None:
+    """Write what happened, beside what an earlier run says of the faults that this one left out."""
+    before = read_json(file)["faults"] if file.exists() else []
+    told = {one["fault"]: {k: v for k, v in one.items() if k != "fault"} for one in before} | told
+    found = [{"fault": f.__doc__, **told[f.__doc__]} for f in FAULTS if f.__doc__ in told]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_json(file, {"faults": found} | here_and_now())
+
+
 def main() -> int:
     """Make every fault; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -232,7 +241,7 @@ def main() -> int:
     options = parser.parse_args()
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(10**6)
     print(f"seed {seed}")
-    bad, told = 0, []
+    bad, told = 0, {}
     for fault in (f for f in FAULTS if options.word in f.__name__):
         began = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:
@@ -244,10 +253,10 @@ def main() -> int:
                 happened, bad = f"LOST SOMETHING: {error}", bad + 1
         happened = happened.replace(folder, "…")  # where it lay says nothing
         took = time.monotonic() - began
-        told.append({"fault": fault.__doc__, "happened": happened, "seconds": round(took, 1)})
+        told[fault.__doc__] = {"happened": happened, "seconds": round(took, 1), "seed": seed}
         print(f"{fault.__doc__}\n    {happened} [{took:.0f} s]", flush=True)
     if options.json:
-        write_json(options.json, {"seed": seed, "faults": told} | here_and_now())
+        keep(options.json, told)
     print("nothing lost" if not bad else f"{bad} faults lost something")
     return int(bool(bad))
 

@@ -68,5 +68,5 @@ def faults(book: Book) -> str:
         [one["fault"].rstrip("."), one["happened"], f"{one['seconds']:.0f} s"]
         for one in about["faults"]
     ]
-    caption = f"`make soak` with seed {about['seed']}, {about['machine']}, {about['date']}."
+    caption = f"`make soak`, {about['machine']}, {about['date']}."
     return table(caption, ["what was done to a study", "what happened", "took"], rows)

@@ -289,3 +289,14 @@ def test_a_reader_tops_up_a_copy_of_the_committed_record(tmp_path, monkeypatch, 
     assert Record(own).trial(1)["metrics"] == OTHER  # what is there is not written over
     assert Record(own).numbers() == [0, 1, 2]
     assert record.trial(1)["metrics"] == TRIAL["metrics"]
+
+
+@pytest.mark.parametrize(("old", "new"), [(": ", ":\t"), ("2.25", "2.250"), ("}\n", "}")])
+def test_a_change_that_leaves_the_content_as_it_is_is_noticed_too(record, old, new):
+    """A flipped bit may hit a space, or a digit too late to change the number."""
+    file = record.folder / "canary.json"
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    file.write_text(text[::-1].replace(old[::-1], new[::-1], 1)[::-1], encoding="utf-8")
+    with pytest.raises(RecordError, match="canary.json is truncated or altered"):
+        _ = record.canary
