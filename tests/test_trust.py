@@ -23,7 +23,7 @@ from mgcore.lab.agreement import compare
 from mgcore.lab.cells import cell
 from mgcore.lab.checkpoints import load
 from mgcore.lab.execute import choose_device
-from mgcore.lab.files import checksum
+from mgcore.lab.files import as_text
 from mgcore.lab.protocol import ARMS
 from mgcore.lab.run import check_trials
 from mgcore.lab.study import metric_hash
@@ -106,7 +106,7 @@ def test_a_pickle_in_an_array_file_is_refused_and_not_run(tmp_path, tiny):
 
     (record.folder / "figures.npz").write_bytes(buffer.getvalue())
     digest = {"figures.npz": hashlib.sha256(buffer.getvalue()).hexdigest()}
-    (record.folder / "figures.json").write_text(json.dumps({**digest, "sha256": checksum(digest)}))
+    (record.folder / "figures.json").write_text(as_text(digest))
     with pytest.raises(RecordError, match="figures.npz is missing, truncated or altered"):
         record.arrays()
     assert not made.exists()
@@ -247,9 +247,9 @@ def test_a_malformed_record_is_read_or_refused(good, name, kind, value, content,
                 keys = sorted(place) if isinstance(place, dict) else range(len(place))
                 key = draw.choice(list(keys))
             place[key] = value
-            content = json.dumps({**whole, "sha256": checksum(whole)}).encode()
+            content = as_text(whole).encode()
         elif kind == "checked" and isinstance(value, dict):
-            content = json.dumps({**value, "sha256": checksum(value)}).encode()
+            content = as_text(value).encode()
         elif kind != "bytes":
             content = json.dumps(value).encode()
         file.write_bytes(content)

@@ -51,10 +51,11 @@ def write_atomically(path: Path, content: bytes, kind: str = "record") -> None:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write an object with its checksum beside its own fields."""
-    write_atomically(path, _text(content).encode())
+    write_atomically(path, as_text(content).encode())
 
 
-def _text(content: Mapping[str, Any]) -> str:
+def as_text(content: Mapping[str, Any]) -> str:
+    """Return the text of a file that holds `content` and its checksum."""
     return json.dumps({**content, "sha256": checksum(content)}, indent=1, ensure_ascii=False) + "\n"
 
 
@@ -68,7 +69,7 @@ def read_json(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
         content = json.loads(text)
         whole = isinstance(content, dict) and content.pop("sha256", None) is not None
-        whole = whole and text == _text(content)
+        whole = whole and text == as_text(content)
     except FileNotFoundError:
         raise RecordError(f"record: {path} is missing; accepted: a complete record.") from None
     except (OSError, ValueError, RecursionError):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mgcore.lab import Record, RecordError
-from mgcore.lab.files import checksum
+from mgcore.lab.files import as_text
 from mgcore.lab.record import reader_folder, records_folder
 
 TRIAL = {
@@ -157,7 +157,7 @@ def test_a_record_from_before_claims_had_fingerprints_has_none(tmp_path, tiny, c
     if criteria == "absent":
         del values["criteria"]
     file = tmp_path / "protocol.json"
-    file.write_text(json.dumps(values | {"sha256": checksum(values)}))
+    file.write_text(as_text(values), encoding="utf-8")
     assert Record(tmp_path).criteria == {} and Record(tmp_path).protocol == tiny()
 
 
@@ -168,7 +168,7 @@ def test_a_protocol_without_choices_that_came_later_is_read(tmp_path, tiny):
     )}  # fmt: skip
     values = {"protocol": older, "criteria": {}}
     file = tmp_path / "protocol.json"
-    file.write_text(json.dumps(values | {"sha256": checksum(values)}))
+    file.write_text(as_text(values), encoding="utf-8")
     record = Record(tmp_path)
     assert record.protocol == tiny() and record.protocol.key() == tiny().key()
     assert Record.create(tmp_path, tiny()).folder == tmp_path
@@ -183,7 +183,7 @@ def test_what_is_no_record_is_refused(tmp_path, tiny):
     folder = Record.create(tmp_path / "study", tiny()).folder
     values = {"protocol": tiny().to_json() | {"colour": "red"}}
     file = folder / "protocol.json"
-    file.write_text(json.dumps(values | {"sha256": checksum(values)}))
+    file.write_text(as_text(values), encoding="utf-8")
     with pytest.raises(RecordError) as raised:
         Record(folder)
     assert str(raised.value) == (
