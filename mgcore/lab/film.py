@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -36,7 +37,7 @@ from mgcore.training import Level, Spent, train
 
 SEEDS = 5
 BUDGETS = (500, 1_000, 2_000, 4_000)  # films of the fine grid
-PILOT_BUDGET = 1_000
+PILOT_BUDGETS = (500, 1_000)
 FRAMES, SIDE = 8, 16
 DIRECTIONS = tuple(d for d in itertools.product((-1, 0, 1), repeat=2) if d != (0, 0))
 NOISE = 0.5
@@ -130,12 +131,17 @@ def spend(
     return model, spent
 
 
-def pilot(films: Data | None = None, budget: int = PILOT_BUDGET) -> dict[str, dict[str, float]]:
-    """Return the accuracy in percent of each way by learning rate; 0 where it diverged."""
+def pilot(
+    films: Data | None = None, budgets: tuple[int, ...] = PILOT_BUDGETS
+) -> dict[str, dict[str, float]]:
+    """Return the accuracy in percent of each way by learning rate, as in :mod:`mgcore.lab.pareto`."""
     films = films or data(PILOT_SEED)
     return {
         way: {
-            str(rate): reached(spend(way, budget, films, PILOT_SEED, rate)[0], films) or 0.0
+            str(rate): fmean(
+                reached(spend(way, budget, films, PILOT_SEED, rate)[0], films) or 0.0
+                for budget in budgets
+            )
             for rate in RATES
         }
         for way in WAYS

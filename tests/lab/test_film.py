@@ -85,7 +85,7 @@ def test_what_is_there_is_not_run_again(tmp_path, monkeypatch):
 
 def test_the_pilot_tries_every_rate_of_every_way(few, monkeypatch):
     monkeypatch.setattr(film, "RATES", (0.01, 1e30))
-    found = film.pilot(few, 32)
+    found = film.pilot(few, (16, 32))
     assert set(found) == set(WAYS)
     assert all(set(of) == {"0.01", "1e+30"} for of in found.values())
     assert all(0 <= value <= 100 for of in found.values() for value in of.values())
