@@ -134,7 +134,7 @@ def spend(
 def pilot(
     films: Data | None = None, budgets: tuple[int, ...] = PILOT_BUDGETS
 ) -> dict[str, dict[str, float]]:
-    """Return the accuracy in percent of each way by learning rate, as in :mod:`mgcore.lab.pareto`."""
+    """Return the accuracy in percent of each way by rate, as :func:`mgcore.lab.pareto.pilot`."""
     films = films or data(PILOT_SEED)
     return {
         way: {
