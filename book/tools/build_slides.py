@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import notebooks
+import teaching
 import yaml
 from notebooks import ROOT
 from slides import columns, deck
@@ -39,17 +40,33 @@ revealjs_style_theme = "white"
 revealjs_script_conf = {{"slideNumber": True, "hash": True, "width": 1120, "height": 760}}
 revealjs_script_plugins = [{{"name": "RevealNotes", "src": "revealjs/plugin/notes/notes.js"}}]
 '''
+# Of the 26 px of a slide's text a table has 0.9, a caption 0.7: what the back row can read.  The
+# theme's own font is narrower than the text's, so that a mean and its interval stay on one line.
 STYLE = """/* Slides: dark text on white, left-aligned, figures as large as the slide. */
 .reveal { font-size: 26px; font-family: "DejaVu Sans", Verdana, sans-serif; }
 .reveal .slides { text-align: left; }
 .reveal h1 { font-size: 1.9em; text-transform: none; }
 .reveal h2, .reveal h3 { font-size: 1.25em; text-transform: none; }
-.reveal img { max-height: 560px; max-width: 100%; height: auto !important; }
-.reveal img { margin: 0 auto; display: block; }
-.reveal pre { font-size: 0.55em; width: 100%; box-shadow: none; }
-.reveal pre code { max-height: 520px; }
-.reveal table { font-size: 0.5em; }
-.reveal .caption-text, .reveal caption { font-size: 0.6em; }
+.reveal img { width: 100% !important; height: auto !important; max-height: 540px; }
+.reveal img { object-fit: contain; margin: 0 auto; display: block; }
+.reveal figure { margin: 0; width: 100%; }
+.reveal pre { font-size: 0.75em; width: 100%; box-shadow: none; margin: 0.4em 0; }
+.reveal pre code { max-height: none; }
+.reveal pre, .reveal pre code { white-space: pre-wrap; }
+.reveal div.cell_output { margin: 0; padding: 0; }
+.reveal table { font-size: 0.9em; width: 100%; line-height: 1.2; }
+.reveal table { font-family: "Source Sans Pro", "DejaVu Sans", sans-serif; }
+.reveal table th, .reveal table td { padding: 0.15em 0.4em; }
+.reveal table caption { font-size: 0.8em; text-align: left; line-height: 1.3; }
+.reveal table caption { margin-bottom: 0.5em; }
+.reveal figcaption { font-size: 0.7em; line-height: 1.3; }
+.reveal figcaption p { margin: 0.3em 0; }
+.reveal table p { margin: 0; }
+.reveal .caption-number { display: none; }
+.reveal ul, .reveal ol, .reveal dl { font-size: 0.92em; }
+.reveal li ul, .reveal li ol { font-size: 1em; }
+.reveal dt { font-weight: bold; }
+.reveal dd p { margin: 0 0 0.4em; }
 .reveal .admonition { font-size: 0.8em; }
 """
 
@@ -67,7 +84,7 @@ def write(executed: Path, source: Path) -> None:
     links = []
     for path in notebooks.chapters():
         notebook = notebooks.strip(notebooks.read(executed / path))
-        made = deck(notebook, path.stem)
+        made = deck(notebook, path.stem, teaching.read(path.stem).quiz)
         notebooks.write(made, source / path.name)
         links.append(f"- [{columns(notebook)[0]}]({path.name})")
     first = f"# {config['title']}\n\n## Decks\n\n" + "\n".join(links) + "\n"
