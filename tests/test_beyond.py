@@ -1,14 +1,16 @@
-"""What the chapters on open choices and on training across scales say, held against their records."""
+"""What the chapters on open choices and on training across scales say, against their records."""
 
 from itertools import product
+from statistics import fmean
 
 import numpy as np
 import pytest
 from notebooks import ROOT
 from test_numbers import glued
 
-from mgcore.lab import film, pareto
+from mgcore.lab import effects, film, multiverse, pareto, thesis
 from mgcore.lab.agreement import interval
+from mgcore.lab.figures_multiverse import by_universe
 
 ACROSS = ROOT / "book" / "records" / "across"
 NETWORKS = tuple(pareto.NETWORKS)
@@ -19,7 +21,7 @@ def results(network):
 
 
 def target(found):
-    """The accuracy of the fine grid alone at the second largest budget, as the chapter states it."""
+    """The accuracy of the fine grid alone at the second largest budget, as the chapter says."""
     return round(float(pareto.curve(found, "fine only")[:, -2].mean()), 1)
 
 
@@ -84,3 +86,42 @@ def test_going_less_far_costs_less():
         steps = ("a quarter of the way", "half of the way", "Galerkin, bilinear")
         costs = [difference(network, way, "copied", pareto.FAIR_BUDGETS[1])[0] for way in steps]
         assert costs[0] > -0.5 and costs[2] < min(costs[:2])
+
+
+@pytest.fixture(scope="module")
+def universes():
+    return multiverse.read_multiverse(ROOT / "book" / "records" / "multiverse")
+
+
+def test_every_universe_of_the_design_is_recorded_for_both_seeds(universes):
+    runs, within = len(multiverse.design()), len(multiverse.fine_choices())
+    assert len(universes) == runs * within * multiverse.SEEDS
+    assert len({tuple(row["choices"].values()) for row in universes}) == runs * within >= 48
+    for name, pair in (multiverse.BETWEEN | multiverse.WITHIN).items():
+        levels = [row["choices"][name] for row in universes]
+        assert [levels.count(level) for level in pair] == [len(universes) // 2] * 2
+
+
+def test_without_pooling_a_gap_like_the_thesiss_occurs_on_prolonged_images_alone(universes):
+    table = thesis.TABLE_4_1["multigrid"]
+    printed = table["training"][1] - table["validation"][1]
+    large = [
+        chosen["images"] for chosen, gaps in by_universe(universes)[0]
+        if not chosen["pooling"] and fmean(gaps) >= printed
+    ]  # fmt: skip
+    whole = [c for c, _ in by_universe(universes)[0] if not c["pooling"]]
+    assert large and set(large) == {"prolonged"}
+    assert len(large) < sum(c["images"] == "prolonged" for c in whole) / 2  # needed, not sufficient
+
+
+def test_the_effects_that_the_chapter_names_are_the_largest_and_the_others_unclear(universes):
+    found = {e.choice: e for e in effects.main_effects(universes)}
+    order = sorted(found.values(), key=lambda e: -abs(e.estimate))
+    assert [e.choice for e in order[:2]] == ["images", "prolongation"]
+    assert all(e.estimate > e.half for e in order[:2])
+    assert all(abs(found[c].estimate) < found[c].half for c in ("padding", "pixels", "loss"))
+
+
+def test_what_diverged_sums_the_loss_of_standardised_images(universes):
+    lost = [row["choices"] for row in universes if row["multigrid"] is None]
+    assert lost and {(c["loss"], c["pixels"]) for c in lost} == {("sum", "standardised")}
