@@ -23,7 +23,7 @@ NAMES: dict[str, tuple[str, str, str]] = {
     "pooling": ("pooling", "no", "yes"),
     "padding": ("padding", "zeros", "circular"),
     "pixels": ("pixels", "0 to 1", "standardised"),
-    "loss": ("loss of a batch", "mean", "sum"),
+    "loss": ("batch loss", "mean", "sum"),
     "prolongation": ("P", "constant", "bilinear"),
     "factor": ("classifier times", "1/4", "4"),
     "images": ("fine images", "x", "P R x"),
@@ -85,7 +85,7 @@ def specification_curve(rows: Sequence[Row], printed: Mapping[bool, float]) -> F
     grid.tick_params(axis="y", length=0)
     grid.spines[:].set_visible(False)
     grid.set_xlabel("universe, from the smallest gap to the largest")
-    missing = f" {lost} universes that diverged with a seed are left out." if lost else ""
+    missing = f"\n{lost} universes that diverged with a seed are left out." if lost else ""
     style.note(
         figure, "Above: mean and range of the seeds. Below: light is a choice's first level, dark "
         f"its second.{missing}",
@@ -160,6 +160,6 @@ def distances(rows: Sequence[Row], nearest: int = 1) -> Figure:
     ax.xaxis.set_major_formatter("{x:g}")
     ax.xaxis.set_minor_formatter("{x:g}")
     ax.set_xlabel("root mean square distance over the twelve cells, points")
-    missing = f" {lost} universes in which a network diverged are left out." if lost else ""
+    missing = f"\n{lost} universes in which a network diverged are left out." if lost else ""
     style.note(figure, f"A mark: the mean of the seeds. Ring: the nearest of a row.{missing}")
     return figure

@@ -34,13 +34,13 @@ from mgcore.surgery import refine
 from mgcore.training import Level, Spent, train
 
 SEEDS = 5
-BUDGETS = (1_000, 2_000, 4_000)  # films of the fine grid
-PILOT_BUDGETS = (2_000,)
+BUDGETS = (2_000, 4_000, 8_000)  # films of the fine grid
+PILOT_BUDGETS = (4_000,)
 FRAMES, SIDE = 8, 16
 DIRECTIONS = tuple(d for d in itertools.product((-1, 0, 1), repeat=2) if d != (0, 0))
 NOISE = 0.25
 # Larger than those of images: global pooling makes gradients small.
-RATES, RATE = (0.3, 0.1, 0.03, 0.01, 0.003), 0.1
+RATES, RATE = (0.1, 0.03, 0.01), 0.1
 # Which axes of (frames, rows, columns) are coarse first.
 COARSE: dict[str, tuple[int, ...]] = {"space": (1, 2), "time": (0,), "both": (0, 1, 2)}
 WAYS: dict[str, tuple[str, str]] = {"fine only": ("", "")} | {
@@ -78,7 +78,7 @@ def films(count: int, seed: int, frames: int = FRAMES, side: int = SIDE) -> tupl
     return made, labels
 
 
-def data(seed: int, training: int = 2_000, validation: int = 1_000) -> Data:
+def data(seed: int, training: int = 4_000, validation: int = 1_000) -> Data:
     """Draw the films of a trial, standardised; no validation film shares a digit with training."""
     x, y = films(training + validation, seed)
     x = (x - x[:training].mean()) / x[:training].std()
