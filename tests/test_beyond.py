@@ -88,6 +88,16 @@ def test_going_less_far_costs_less():
         assert costs[0] > -0.5 and costs[2] < min(costs[:2])
 
 
+def test_no_way_with_films_is_clearly_cheaper_and_three_axes_are_too_many():
+    found = film.read_films(ACROSS)
+    ends = {way: pareto.curve(found, way).mean(axis=0) for way in film.WAYS}
+    for way in film.WAYS:
+        assert not pareto.factor(found, way, "fine only", target(found)).low > 1, way
+    assert ends["both, galerkin"][-1] < 20 < 80 < ends["time, galerkin"][-1]
+    ahead = [ends[f"{where}, copy"][0] > ends["fine only"][0] for where in film.COARSE]
+    assert all(ahead)
+
+
 @pytest.fixture(scope="module")
 def universes():
     return multiverse.read_multiverse(ROOT / "book" / "records" / "multiverse")
