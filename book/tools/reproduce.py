@@ -55,9 +55,10 @@ def main(argv: list[str] | None = None) -> int:
     chosen = dict.fromkeys(notebooks.chapters(), {}) | asked
     if execute.execute(chosen, out / "executed"):
         return 1
-    page = build_site.build(out / "executed", out)
+    # First what took the time: a site that cannot be built must not take the verdict with it.
     for path, text in verdicts(out / "executed", experiments).items():
-        print(f"\n{path}:\n{text or 'this chapter gives no verdict.'}")
+        print(f"\n{path}:\n{text or 'this chapter gives no verdict.'}", flush=True)
+    page = build_site.build(out / "executed", out)
     print(f"\nThe reproduced book is at {os.path.relpath(page)}")
     return 0
 
