@@ -68,10 +68,11 @@ reproduce: override export TRIALS := $(value TRIALS)
 reproduce: override export DEVICE := $(value DEVICE)
 reproduce: override export DATASET := $(value DATASET)
 reproduce: override export SEED := $(value SEED)
-reproduce: $(STAMP) ## re-run the experiments: TIER=class DEVICE=auto TRIALS=3 (also DATASET=, SEED=)
+reproduce: override export ONLY := $(value ONLY)
+reproduce: $(STAMP) ## re-run the experiments: TIER=class DEVICE=auto TRIALS=3 (also DATASET=, SEED=, ONLY=pooling)
 	@$(PY) book/tools/reproduce.py \
 	  $${TIER:+"--tier=$$TIER"} $${TRIALS:+"--trials=$$TRIALS"} $${DEVICE:+"--device=$$DEVICE"} \
-	  $${DATASET:+"--dataset=$$DATASET"} $${SEED:+"--seed=$$SEED"}
+	  $${DATASET:+"--dataset=$$DATASET"} $${SEED:+"--seed=$$SEED"} $${ONLY:+"--only=$$ONLY"}
 
 .PHONY: refresh
 refresh: $(STAMP) ## rewrite the outputs committed in book/*.ipynb (the only target that does)

@@ -6,16 +6,19 @@ The command line belongs to :mod:`mgcore.lab`; importing :mod:`mgcore` does not 
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from pathlib import Path
 from typing import Any
 
+from mgcore.lab.agreement import compare
 from mgcore.lab.canary import still_holds
+from mgcore.lab.chapters import DEFAULT_TRIALS, committed
 from mgcore.lab.claims import criteria
 from mgcore.lab.execute import DEVICES, choose_device
 from mgcore.lab.protocol import TIERS, Protocol
-from mgcore.lab.record import Record, records_folder
+from mgcore.lab.record import Record, reader_folder, records_folder
 from mgcore.lab.run import check_trials, run_study
 from mgcore.lab.studies import CHAPTERS, STUDIES, study_protocol
 from mgcore.lab.study import metric_hash
@@ -60,10 +63,10 @@ def _arguments(given: list[str] | None) -> argparse.Namespace:
     plan.add_argument("--json", type=Path, help="file to keep what --check finds in")
     run = common("run", "run what is missing of a study")
     run.add_argument("study", choices=sorted(STUDIES))
-    run.add_argument("--trials", type=_trials, default=20)
+    run.add_argument("--trials", type=_trials, help="the tier's usual number if not given")
     run.add_argument("--device", choices=DEVICES, default="auto")
     run.add_argument("--record", type=Path, help="folder of the record")
-    run.add_argument("--criteria", type=Path, help="claims file under which a record is begun")
+    run.add_argument("--criteria", type=Path, help="claims a record is begun under; the book's")
     run.add_argument("--workers", type=_trials, help="processes; as many as cores by default")
     run.add_argument("--scheduler", help="Dask scheduler whose workers run it: tcp://host:8786")
     run.add_argument("--tf32", action="store_true", help="let a GPU multiply in TF32")
@@ -109,6 +112,7 @@ def _plan(options: argparse.Namespace) -> int:
         if options.json:
             budget.write_check(options.json, found, tier, options.trials)
         return 0
+    load = os.getloadavg()[0]  # before measuring adds to it
     prices = budget.prices_for(TIERS, options.dataset)
     rows = budget.plan_book(TIERS, options.trials, options.dataset, options.seed, prices)
     print(f"{'tier':<7}{'chapter and study':<26}{'trials':>7}{'time':>9}{'GiB':>6}{'MB':>7}")
@@ -121,25 +125,30 @@ def _plan(options: argparse.Namespace) -> int:
                 f"{cost.disk_mb:>7.0f}"
             )
     print(f"On {prices.processes} processes: {budget.fits_an_hour(rows)}")
+    if warning := budget.busy(prices.processes, load):
+        print(warning)
     return 0
 
 
 def _run(options: argparse.Namespace) -> int:
     protocol = _protocol(options, options.study)
+    count = options.trials or DEFAULT_TRIALS[options.tier]
     record = run_study(
-        protocol, options.trials, options.device, record=options.record, workers=options.workers,
-        criteria=criteria(options.criteria) if options.criteria else None,
+        protocol, count, options.device, workers=options.workers,
+        record=options.record or reader_folder(options.study, protocol),
+        criteria=criteria(options.criteria),
         progress=not options.quiet, scheduler=options.scheduler, tf32=options.tf32,
         lowering=options.lowering,
     )  # fmt: skip
-    trials = record.trials(options.trials)
+    trials = record.trials(count)
     print(f"{record.folder}: {len(trials)} trials, metrics {metric_hash(trials)}")
+    book = committed(options.study, options.tier)
+    if book and book.folder.resolve() != record.folder.resolve():
+        print(f"  held against {book.folder}: {compare(record, book)}")
     return 0
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from mgcore.lab.agreement import compare
-
     folders = options.records or sorted(f.parent for f in records_folder().glob("*/protocol.json"))
     bad = 0
     for folder in folders:
@@ -239,8 +248,9 @@ def main(given: list[str] | None = None) -> int:
     except (ValueError, OSError, FloatingPointError) as error:
         print(f"mgcore: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("mgcore: stopped; what was finished is kept.", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        where = str(stop) or "what was finished is kept"
+        print(f"mgcore: stopped; {where}; the same command goes on from there.", file=sys.stderr)
         return 130
 
 

@@ -66,15 +66,16 @@ def example():
     ])  # fmt: skip
 
 
-def test_an_instructor_gets_open_solutions_mistakes_and_seconds() -> None:
-    cells = editions.cut(example(), "instructor", {"ex-add": "Adding twice."}).cells
+def test_an_instructor_gets_open_solutions_minutes_mistakes_and_seconds() -> None:
+    cells = editions.cut(example(), "instructor", {"ex-add": "Adding twice."}, {"ex-add": 5}).cells
     assert ":class: dropdown" not in cells[1].source
     assert cells[2].source == "print(1 + 1)"
-    assert [cell.source for cell in cells[3:5]] == [
+    assert [cell.source for cell in cells[3:6]] == [
+        "**In class.** Allow 5 minutes, by our estimate.",
         "**Expect this mistake.** Adding twice.",
         "**Measured.** The cells of this solution took 2.0 s.",
     ]
-    assert "{solution-end}" in cells[5].source
+    assert "{solution-end}" in cells[6].source
 
 
 def test_no_seconds_are_told_that_nobody_measured() -> None:

@@ -38,6 +38,13 @@ class TestChapter:
         )
         assert all(len(text) > 15 for text in told.values())
 
+    def test_every_exercise_says_how_long_a_class_should_have(self, path) -> None:
+        told = dict(teaching.read(path.stem).minutes)
+        assert set(told) == set(editions.of_chapter(path)), (
+            f"book/teaching/{path.stem}.yml must have one entry under minutes for each exercise."
+        )
+        assert max(told.values(), default=0) <= 45  # a longer one is a project
+
 
 def write(folder, text: str):
     (folder / "page.yml").write_text(text, encoding="utf-8")
@@ -74,7 +81,9 @@ def test_the_right_answer_stands_anywhere() -> None:
          "question 1: two options read the same."),
         (QUESTION + "  - {text: a}\n", "accepted: text and why, besides"),
         (QUESTION + '  - {text: "{value}", value: 1 / 0, why: b}\n', "cannot be computed"),
-        ("colour: red\n", "accepted: quiz, mistakes"),
+        ("colour: red\n", "accepted: quiz, mistakes, minutes"),
+        ("minutes: {ex-a: soon}\n", "ex-a has minutes='soon'; accepted: 1, 2"),
+        ("minutes: {ex-a: 0}\n", "ex-a has minutes=0; accepted: 1, 2"),
     ],
 )  # fmt: skip
 def test_faults_get_one_sentence(tmp_path, text: str, sentence: str) -> None:

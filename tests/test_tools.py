@@ -3,14 +3,18 @@
 import shutil
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import execute
 import nbformat.v4 as v4
 import notebooks
 import pytest
 from notebooks import ROOT
 
 PARAMETERS = 'tier = "paper"\ntrials: int = 3'
+SLOW, QUICK = Path("book/pooling.ipynb"), Path("book/method.ipynb")
 CHECK = """
 if trials == "many":
     raise ValueError("trials is not\\na number")
@@ -120,11 +124,36 @@ def test_refresh_writes_outputs_and_nothing_else(book: Path) -> None:
 
 def test_reproduce_touches_no_committed_chapter_and_repeats_the_verdict(book: Path) -> None:
     before = (book / "book" / "experiment.ipynb").read_bytes()
-    run = tool(book, "reproduce", "--tier", "$(class)", "--trials", "5")
+    run = tool(book, "reproduce", "--tier", "class", "--trials", "5")
     assert run.returncode == 0, run.stderr
-    assert "book/experiment.ipynb:\n$(class) 5\n" in run.stdout
+    assert "book/experiment.ipynb:\nclass 5\n" in run.stdout
     assert (book / "_build" / "reproduced" / "_build" / "html" / "index.html").exists()
     assert (book / "book" / "experiment.ipynb").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--tier", "$(class)"], "tier='$(class)'; accepted: 'smoke', 'class', 'paper'."),
+        (["--trials", "many"], "trials='many'; accepted: a whole number of at least 1."),
+        (["--tier", "class", "--trials", "0"], "trials=0; accepted: a whole number of at least 1."),
+    ],
+)
+def test_reproduce_refuses_a_wrong_value_before_it_executes(book: Path, arguments, sentence):
+    run = tool(book, "reproduce", "--out", "refused", *arguments)
+    assert run.returncode == 1 and run.stderr == f"{sentence}\n" and not run.stdout
+    assert not (book / "refused").exists()
+
+
+def test_what_is_awaited_is_said_where_there_is_no_bar(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(execute, "ProcessPoolExecutor", lambda n, mp_context: ThreadPoolExecutor(n))
+    monkeypatch.setattr(execute, "SAY", 0.1)
+    monkeypatch.setattr(execute, "run", lambda path, *_: time.sleep(0.4 * (path == SLOW)))
+    (tmp_path / SLOW).parent.mkdir()
+    assert execute.execute({SLOW: {}, QUICK: {}}, tmp_path) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "2 of 2 chapters to execute"
+    assert set(said[1:]) == {"0 min; not yet executed: pooling"}
 
 
 def test_a_site_with_a_warning_is_no_site(book: Path) -> None:

@@ -43,7 +43,10 @@ def is_solution(cell: nbformat.NotebookNode) -> bool:
 
 
 def cut(
-    notebook: nbformat.NotebookNode, edition: str, mistakes: Mapping[str, str] | None = None
+    notebook: nbformat.NotebookNode,
+    edition: str,
+    mistakes: Mapping[str, str] | None = None,
+    minutes: Mapping[str, int] | None = None,
 ) -> nbformat.NotebookNode:
     """Return a copy of a chapter as an edition has it.
 
@@ -55,12 +58,14 @@ def cut(
         One of `EDITIONS`.
     mistakes
         For the instructor: what goes wrong in an exercise, by its label.
+    minutes
+        For the instructor: how long a class should be given for it, by its label.
     """
     made = copy.deepcopy(notebook)
     if check(edition) == "student":
         made.cells = [cell for cell in made.cells if not is_solution(cell)]
     elif edition == "instructor":
-        made.cells = _with_remarks(made.cells, mistakes or {})
+        made.cells = _with_remarks(made.cells, mistakes or {}, minutes or {})
     return made
 
 
@@ -77,9 +82,9 @@ def name_site(config: str, edition: str) -> str:
 
 
 def _with_remarks(
-    cells: list[nbformat.NotebookNode], mistakes: Mapping[str, str]
+    cells: list[nbformat.NotebookNode], mistakes: Mapping[str, str], minutes: Mapping[str, int]
 ) -> list[nbformat.NotebookNode]:
-    """Unfold the solutions, and put the mistakes and the seconds before the end of each."""
+    """Unfold the solutions, and put minutes, mistakes and seconds before the end of each."""
     made: list[nbformat.NotebookNode] = []
     label, seconds = "", 0.0
     for cell in cells:
@@ -90,15 +95,19 @@ def _with_remarks(
             if cell.cell_type == "code":
                 seconds += took(cell)
             if "{solution-end}" in cell.source:
-                for number, text in enumerate(_remarks(label, seconds, mistakes)):
+                for number, text in enumerate(_remarks(label, seconds, mistakes, minutes)):
                     made.append(notebooks.markdown(text, f"remark-{number}-{label}"))
         made.append(cell)
     return made
 
 
-def _remarks(label: str, seconds: float, mistakes: Mapping[str, str]) -> list[str]:
+def _remarks(
+    label: str, seconds: float, mistakes: Mapping[str, str], minutes: Mapping[str, int]
+) -> list[str]:
     """Return the paragraphs about one exercise."""
     found = []
+    if label in minutes:
+        found.append(f"**In class.** Allow {minutes[label]} minutes, by our estimate.")
     if label in mistakes:
         found.append(f"**Expect this mistake.** {mistakes[label].strip()}")
     if seconds >= 0.05:

@@ -13,7 +13,8 @@ import logging
 import multiprocessing
 import os
 import sys
-from concurrent.futures import ProcessPoolExecutor, as_completed
+import time
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,6 +22,7 @@ import notebooks
 from notebooks import ROOT
 
 OUT = ROOT / "_build" / "executed"
+SAY = 60.0  # seconds without a finished chapter after which a line says what is awaited
 NAMED = ("tier", "trials", "device", "dataset", "seed")
 Parameters = dict[str, Any]
 
@@ -99,6 +101,22 @@ def choose(only: str | None, values: Parameters) -> dict[Path, Parameters]:
         if not any(taken.values()):
             raise SystemExit(f"No chapter takes the parameter {name!r}.")
     return {path: values if taken[path] else {} for path in paths}
+
+
+def check(values: Parameters) -> None:
+    """Refuse what no experiment chapter accepts, before one of them is executed.
+
+    Raises
+    ------
+    SystemExit
+        With the sentence that the chapter would say.
+    """
+    from mgcore.lab.chapters import check_choice
+
+    try:
+        check_choice(**{name: value for name, value in values.items() if name in NAMED})
+    except ValueError as error:
+        raise SystemExit(" ".join(str(error).split())) from None
 
 
 def fingerprint(path: Path, values: Parameters) -> str:
@@ -185,12 +203,19 @@ def execute(chosen: dict[Path, Parameters], out: Path, jobs: int = 2, always: bo
             pool.submit(run, path, chosen[path], out, position, watched): path
             for position, path in enumerate(stale)
         }
-        for future in as_completed(futures):
-            path = futures[future]
-            if message := future.result():
-                failures.append(message)
-            else:
-                stamp_of(path, out).write_text(prints[path], encoding="utf-8")
+        waiting, began = set(futures), time.monotonic()
+        while waiting:
+            done, waiting = wait(waiting, SAY, FIRST_COMPLETED)
+            for future in done:
+                path = futures[future]
+                if message := future.result():
+                    failures.append(message)
+                else:
+                    stamp_of(path, out).write_text(prints[path], encoding="utf-8")
+            if not (done or watched):  # bars show it on a terminal
+                minutes, left = (time.monotonic() - began) / 60, sorted(futures[f] for f in waiting)
+                names = ", ".join(path.stem for path in left)
+                print(f"{minutes:.0f} min; not yet executed: {names}", file=sys.stderr, flush=True)
     for message in failures:
         print(message, file=sys.stderr)
     return len(failures)

@@ -54,8 +54,9 @@ def gather(executed: Path, source: Path, edition: str = "book") -> None:
     for path in notebooks.chapters():
         if not (executed / path).exists():
             raise SystemExit(f"{path} has not been executed into {os.path.relpath(executed)}.")
-        remarks = dict(teaching.read(path.stem).mistakes) if edition == "instructor" else {}
-        chapter = editions.cut(notebooks.read(executed / path), edition, remarks)
+        told = teaching.read(path.stem)
+        remarks = dict(told.mistakes), dict(told.minutes)
+        chapter = editions.cut(notebooks.read(executed / path), edition, *remarks)
         figures = drawn.find(notebooks.strip(chapter), path)
         teaching.add_quiz(open_chapter(chapter, path.stem), path.stem)
         notebooks.write(drawn.link(chapter, figures), source / path)

@@ -12,17 +12,22 @@ def times(book: Book) -> str:
     """Return a row for each chapter: minutes to read, seconds to run, exercises, questions."""
     measured, rows = read_times(), []
     for path, chapter in book.chapters.items():
-        took = measured.get(path.stem)
+        took, told = measured.get(path.stem), teaching.read(path.stem)
         rows.append([
             f"[{title(chapter)}]({path.name})",
             str(reading_minutes(chapter)),
             f"{took['seconds']:.0f}" if took else "not measured",
             str(len(editions.exercises(chapter))),
-            str(len(teaching.read(path.stem).quiz)),
+            str(sum(dict(told.minutes).values())),
+            str(len(told.quiz)),
         ])  # fmt: skip
     machines = sorted({str(one["machine"]) for one in measured.values()})
     caption = f"What a chapter takes. Seconds were measured on {', '.join(machines) or 'none'}."
-    heads = ["chapter", "minutes to read", "seconds to run", "exercises", "quiz questions"]
+    caption += " Minutes are estimates: to read, from the number of words; for the exercises, ours."
+    heads = [
+        "chapter", "minutes to read", "seconds to run", "exercises", "minutes for them",
+        "quiz questions",
+    ]  # fmt: skip
     return table(caption, heads, rows)
 
 
@@ -30,9 +35,15 @@ def exercises(book: Book) -> str:
     """Return the exercises of the book, chapter by chapter, and how many there are."""
     found = {path: editions.exercises(chapter) for path, chapter in book.chapters.items()}
     count = sum(map(len, found.values()))
-    lines = [f"There are {count} exercises, each with a solution that the tests run:\n"]
+    lines = [
+        f"There are {count} exercises, each with a solution that the tests run. The minutes that a "
+        "class should be given for each are our estimate:\n"
+    ]
     for path, of in found.items():
-        links = "; ".join(f"{{ref}}`{name} <{label}>`" for label, name in of.items())
+        minutes = dict(teaching.read(path.stem).minutes)
+        links = "; ".join(
+            f"{{ref}}`{name} <{label}>` ({minutes[label]} min)" for label, name in of.items()
+        )
         if links:
             lines.append(f"- [{title(book.chapters[path])}]({path.name}): {links}.")
     return "\n".join(lines)

@@ -46,6 +46,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     values, out = execute.given(arguments), arguments.out.absolute()
     asked = execute.choose(arguments.only, values)
+    execute.check(values)  # here, not in the first chapter that comes to it
     experiments = [p for p in asked if notebooks.parameters(notebooks.read(ROOT / p))]
     if not experiments:
         raise SystemExit("There is no experiment chapter to reproduce.")

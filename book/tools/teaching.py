@@ -1,4 +1,4 @@
-"""What a chapter's teaching file holds, ``book/teaching/CHAPTER.yml``: a quiz, and mistakes.
+"""What a chapter's teaching file holds, ``book/teaching/CHAPTER.yml``: quiz, mistakes, minutes.
 
 The quiz becomes a section of the page, behind its exercises, when the site is laid out.  Numbers in
 it are not typed: an option's ``value`` is an expression, computed then, that takes the place of
@@ -14,6 +14,8 @@ it are not typed: an option's ``value`` is an expression, computed then, that ta
           - text: …
     mistakes:
       ex-background-count: Counting the bias once for each channel.
+    minutes:  # for which a class should be given the exercise: an estimate, not a measurement
+      ex-background-count: 10
 """
 
 from __future__ import annotations
@@ -66,6 +68,7 @@ class Teaching:
 
     quiz: tuple[Question, ...] = ()
     mistakes: tuple[tuple[str, str], ...] = ()
+    minutes: tuple[tuple[str, int], ...] = ()
 
 
 @lru_cache
@@ -129,8 +132,12 @@ def read(chapter: str, folder: Path = FOLDER) -> Teaching:
     if not file.exists():
         return Teaching()
     content = yaml.safe_load(file.read_text("utf-8")) or {}
-    if unknown := set(content) - {"quiz", "mistakes"}:
-        raise TeachingError(f"{file.name}: {sorted(unknown)}; accepted: quiz, mistakes.")
+    if unknown := set(content) - {"quiz", "mistakes", "minutes"}:
+        raise TeachingError(f"{file.name}: {sorted(unknown)}; accepted: quiz, mistakes, minutes.")
+    minutes = content.get("minutes", {})
+    for label, count in minutes.items():
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise TeachingError(f"{file.name}: {label} has minutes={count!r}; accepted: 1, 2, ….")
     questions = []
     for number, entry in enumerate(content.get("quiz", []), 1):
         where = f"{file.name}, question {number}"
@@ -141,7 +148,8 @@ def read(chapter: str, folder: Path = FOLDER) -> Teaching:
             raise TeachingError(f"{where}: two options read the same.")
         mixed = tuple(sorted(options, key=_anywhere))
         questions.append(Question(str(entry["question"]).strip(), mixed))
-    return Teaching(tuple(questions), tuple(content.get("mistakes", {}).items()))
+    mistakes = content.get("mistakes", {})
+    return Teaching(tuple(questions), tuple(mistakes.items()), tuple(minutes.items()))
 
 
 def quiz_text(quiz: tuple[Question, ...]) -> str:

@@ -58,9 +58,7 @@ def step_rate(resolution: int, pooling: bool, batch: int = 32, budget: float = 1
     return batch * step_flops(resolution, pooling) / seconds(step, budget)
 
 
-def training_rate(
-    resolution: int, pooling: bool, batch: int = 32, budget: float = 1.0
-) -> float:
+def training_rate(resolution: int, pooling: bool, batch: int = 32, budget: float = 1.0) -> float:
     """Return the rate of training as a study does it, in FLOP/s.
 
     Beside the bare step: gathering the minibatch, both penalties, momentum.

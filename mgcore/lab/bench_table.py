@@ -195,9 +195,7 @@ def bench(
         if part not in PARTS:
             options = ", ".join(repr(name) for name in PARTS)
             raise ValueError(f"part={part!r}; accepted: {options}.")
-    runs = [
-        [row for part in parts for row in PARTS[part](size or Size())] for _ in range(repeats)
-    ]
+    runs = [[row for part in parts for row in PARTS[part](size or Size())] for _ in range(repeats)]
     return [_median(rows) for rows in zip(*runs, strict=True)]
 
 

@@ -19,6 +19,7 @@ from mgcore.lab.run import run_study
 from mgcore.lab.studies import CHAPTERS, study_protocol
 
 HOUR = 3600.0
+BUSY = 0.5  # load a process above which others are at work
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,31 @@ def fits_an_hour(rows: list[Row]) -> str:
             some = f", of which {', '.join(short)} would fit" if short else ""
             said.append(f"{tier} does not ({spell(total)}{some})")
     return "; ".join(said) + "."
+
+
+def busy(processes: int, load: float) -> str:
+    """Return a warning where other work ran while prices were measured, else nothing.
+
+    Parameters
+    ----------
+    processes : int
+        As many as the studies would run on.
+    load : float
+        Mean number of processes that wanted to run in the minute before, as of os.getloadavg.
+
+    Examples
+    --------
+    >>> busy(2, load=0.3)
+    ''
+    >>> busy(2, load=2.4)
+    'Other work ran meanwhile (load 2.4 on 2 processes): on an idle machine it goes faster.'
+    """
+    if load <= BUSY * processes:
+        return ""
+    return (
+        f"Other work ran meanwhile (load {load:.1f} on {processes} processes): on an idle machine "
+        "it goes faster."
+    )
 
 
 def spell(seconds: float) -> str:

@@ -18,6 +18,7 @@ from mgcore.lab.agreement import Agreement, compare
 from mgcore.lab.canary import canary as run_canary
 from mgcore.lab.canary import deviation, still_holds
 from mgcore.lab.cells import cell
+from mgcore.lab.claims import criteria
 from mgcore.lab.execute import choose_device
 from mgcore.lab.files import RecordError
 from mgcore.lab.protocol import Protocol
@@ -63,6 +64,37 @@ def committed(study: str, tier: str) -> Record | None:
     return record if record.numbers() else None
 
 
+def check_choice(
+    study: str = "baseline-original",
+    tier: str = "paper",
+    trials: int | None = None,
+    device: str = "auto",
+    dataset: str = "auto",
+    seed: int = 0,
+) -> Protocol:
+    """Return the protocol of what a chapter is asked for; nothing is run.
+
+    Parameters
+    ----------
+    study, tier, trials, device, dataset, seed
+        As for :func:`obtain`.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is not accepted.
+    """
+    if trials is not None:
+        check_trials(trials)
+    choose_device(device)
+    if dataset not in DATASETS:
+        options = ", ".join(repr(name) for name in DATASETS)
+        raise ValueError(f"dataset={dataset!r}; accepted: {options}.")
+    if dataset == "auto":
+        dataset = "strokes" if tier == "smoke" else "mnist"
+    return study_protocol(study, tier, dataset, seed)
+
+
 def obtain(
     study: str,
     tier: str = "paper",
@@ -99,15 +131,7 @@ def obtain(
     ValueError
         If a parameter is not accepted.
     """
-    if trials is not None:
-        check_trials(trials)
-    choose_device(device)
-    if dataset not in DATASETS:
-        options = ", ".join(repr(name) for name in DATASETS)
-        raise ValueError(f"dataset={dataset!r}; accepted: {options}.")
-    if dataset == "auto":
-        dataset = "strokes" if tier == "smoke" else "mnist"
-    protocol = study_protocol(study, tier, dataset, seed)
+    protocol = check_choice(study, tier, trials, device, dataset, seed)
     record = committed(study, tier)
     same = record is not None and record.protocol.key() == protocol.key()
     if same and trials is None:
@@ -115,7 +139,7 @@ def obtain(
     count = trials or DEFAULT_TRIALS[tier]
     top_up = same and count > len(record.numbers())
     folder = reader_folder(study, protocol, record.folder if top_up else None)
-    run = run_study(protocol, count, device, record=folder, progress=progress)
+    run = run_study(protocol, count, device, record=folder, criteria=criteria(), progress=progress)
     return Study(study, run, run.trials(count), recorded=False)
 
 

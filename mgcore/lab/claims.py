@@ -18,6 +18,7 @@ import yaml
 
 from mgcore.lab.agreement import interval
 from mgcore.lab.cells import ACCEPTED, cell, is_cell
+from mgcore.lab.record import records_folder
 
 Trial = dict[str, Any]
 AGAINST = "against:"
@@ -94,15 +95,20 @@ class Verdict:
         return f"{self.estimate:+.{digits}f} ± {half:.{digits}f}"
 
 
-def read_claims(file: Path) -> list[Claim]:
-    """Return the claims of a file.
+def read_claims(file: Path | None = None) -> list[Claim]:
+    """Return the claims of a file; of the book's ``claims.yml``, beside the records, by default.
 
     Raises
     ------
     ValueError
         If an entry lacks a field or names a cell that no table has.
     """
+    file = file or _book_file()
     return [_claim(entry, file) for entry in yaml.safe_load(file.read_text(encoding="utf-8"))]
+
+
+def _book_file() -> Path:
+    return records_folder().parent / "claims.yml"
 
 
 def _claim(entry: dict[str, Any], file: Path) -> Claim:
@@ -149,8 +155,16 @@ def _fingerprint(entry: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(entry, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def criteria(file: Path) -> dict[str, str]:
-    """Return the fingerprint of every claim by its id: what a record made under them keeps."""
+def criteria(file: Path | None = None) -> dict[str, str]:
+    """Return the fingerprint of every claim by its id: what a record begun under them keeps.
+
+    Parameters
+    ----------
+    file : Path, optional
+        The book's claims by default, and nothing where there is no book.
+    """
+    if file is None and not _book_file().exists():
+        return {}
     return {claim.id: claim.fingerprint for claim in read_claims(file)}
 
 

@@ -18,7 +18,6 @@ from mgcore.lab.checks import CHECKS
 from mgcore.lab.claims import Claim, Verdict, read_claims
 from mgcore.lab.evidence import verdicts
 from mgcore.lab.readings import READINGS
-from mgcore.lab.record import records_folder
 from mgcore.lab.tables import Link, Table, trials_of
 
 WORDS = (
@@ -92,14 +91,14 @@ def ledger(file: Path | None = None) -> list[Entry]:
     Parameters
     ----------
     file : Path, optional
-        The claims; ``claims.yml`` beside the records by default.
+        The claims; the book's by default.
 
     Raises
     ------
     ValueError
         If a claim names a check that is not there.
     """
-    claims = read_claims(file or records_folder().parent / "claims.yml")
+    claims = read_claims(file)
     return [_checked(claim) if claim.check else _measured(claim) for claim in claims]
 
 

@@ -90,6 +90,14 @@ class Watch:
             return {}  # damaged: the study says so and runs it again
 
     @property
+    def stand(self) -> str:
+        """How much of the study is done, for whoever stops it."""
+        return (
+            f"{self.finished} of {self.trials} trials are in {self.record.folder}, "
+            f"{self.share / self.trials:.0%} of the work is done"
+        )
+
+    @property
     def so_far(self) -> str:
         """Mean validation accuracy of every arm over the trials finished."""
         found = {arm: [a[arm] for a in self.accuracies.values() if arm in a] for arm in ARMS}

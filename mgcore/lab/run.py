@@ -11,7 +11,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -140,7 +140,8 @@ def run_study(
     with claims, nullcontext() if scheduler is None else cluster.connected(scheduler) as client:
         if client:
             cluster.check_workers(client, protocol, code)
-        with follow(Watch(protocol, kept, trials, claims), progress):
+        watch = Watch(protocol, kept, trials, claims)
+        with follow(watch, progress), _said_where(watch):
             while _missing(kept, trials):
                 ran = False
                 for trial, arrays, scratch in results(client):
@@ -153,6 +154,16 @@ def run_study(
                 if not ran:  # all that is missing is being run by somebody else
                     claims.wait()
     return kept
+
+
+@contextmanager
+def _said_where(watch: Watch) -> Iterator[None]:
+    """Let an interruption say how far the study is."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        watch.look()
+        raise KeyboardInterrupt(watch.stand) from None
 
 
 def _same_code(record: Record) -> dict[str, str]:

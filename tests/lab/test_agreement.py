@@ -10,9 +10,11 @@ from scipy.stats import t as student
 from mgcore.lab import agreement
 from mgcore.lab.agreement import (
     FAMILY,
+    LEAST_RECORDED,
     cells,
     compare,
     compare_means,
+    detections,
     false_alarms,
     judge,
     values,
@@ -55,7 +57,7 @@ def test_a_table_has_twelve_cells_and_none_of_the_coarse_network():
 def test_an_honest_run_raises_a_false_alarm_in_one_case_of_twenty(n, m):
     rng = np.random.default_rng(1)
     runs = 600
-    alarms = sum(not compare_means(draw(rng, n), draw(rng, m)).agrees for _ in range(runs))
+    alarms = sum(compare_means(draw(rng, n), draw(rng, m)).agrees is False for _ in range(runs))
     # Bonferroni is at most 5 %; three standard errors of 600 runs are 2.7 points.
     assert alarms / runs < 0.05 + 0.027
     assert alarms > 0
@@ -76,6 +78,20 @@ def test_the_margin_is_the_prediction_interval_of_the_record():
         value = float(recorded.mean() + factor * margin)
         ours[0]["metrics"]["new"][1]["training_accuracy"] = value
         assert compare_means(ours, theirs).agrees is agrees
+
+
+@pytest.mark.parametrize("m", [2, LEAST_RECORDED - 1, LEAST_RECORDED])
+def test_few_recorded_trials_contradict_but_do_not_confirm(m):
+    rng = np.random.default_rng(6)
+    theirs, ours = draw(rng, m), draw(rng, 2)
+    outcome = compare_means(ours, theirs)
+    assert outcome.agrees is (True if m >= LEAST_RECORDED else None)
+    _, margins = judge(*(np.array([values(t, c) for c in cells(theirs)]).T for t in (ours, theirs)))
+    assert f"from ±{min(margins):.1f} to ±{max(margins):.1f} points" in str(outcome)
+    assert ("Too few trials to tell" in str(outcome)) is (m < LEAST_RECORDED)
+    for trial in ours:
+        trial["metrics"]["new"][-1]["validation_accuracy"] -= 2000
+    assert compare_means(ours, theirs).agrees is False
 
 
 def test_the_same_seeds_are_compared_trial_by_trial(tmp_path, tiny):
@@ -124,6 +140,15 @@ def drawn(count, seed=0, cells=12):
 def test_honest_runs_raise_a_false_alarm_in_at_most_one_case_of_twenty(n, m):
     rate, half = false_alarms(drawn(30), n, m)
     assert 0.005 < rate and rate - half <= FAMILY, (rate, half)
+
+
+def test_another_run_is_found_out_and_the_more_trials_the_sooner():
+    """One cell three deviations away: a record of two trials never sees it."""
+    recorded, own = drawn(30), drawn(30, 1)
+    for trial in own:
+        trial["metrics"]["multigrid"][-1]["validation_accuracy"] += 3
+    found = [detections(own, recorded, n, m)[0] for n, m in ((3, 2), (3, 5), (3, 20), (20, 20))]
+    assert found == sorted(found) and found[0] < 0.1 and found[-1] > 0.95
 
 
 def test_cell_by_cell_it_would_be_far_more(monkeypatch):

@@ -45,9 +45,7 @@ def test_clipping_multiplies_no_operator_by_more(stencils):
 
 
 def test_geometric_keeps_the_thesiss_operators(stencils):
-    torch.testing.assert_close(
-        to_operators(geometric(stencils), 0.5), to_operators(stencils, 1.0)
-    )
+    torch.testing.assert_close(to_operators(geometric(stencils), 0.5), to_operators(stencils, 1.0))
     assert not torch.allclose(geometric(stencils), refine_stencil(stencils))
     torch.testing.assert_close(geometric(stencils), rediscretise(stencils, 1.0, 0.5))
 

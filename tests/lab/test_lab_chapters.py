@@ -3,9 +3,20 @@
 import pytest
 
 from mgcore.lab import chapters, measures
+from mgcore.lab.claims import criteria
 from mgcore.lab.record import Record
 from mgcore.lab.run import run_study
 from mgcore.lab.studies import study_protocol
+
+CLAIM = """
+- id: x
+  section: "4"
+  text: So it is.
+  thesis: {value: 1.0, source: Table 4.1}
+  studies: [baseline-original]
+  difference: [new.last.training, new.last.validation]
+  least: 0
+"""
 
 
 @pytest.fixture
@@ -51,6 +62,13 @@ def test_the_record_is_shown_and_never_written(home):
     assert [trial["trial"] for trial in more.trials] == [0, 1, 2]
     assert more.trials[:2] == study.trials
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+
+
+def test_a_run_of_ones_own_is_begun_under_the_criteria_of_the_book(home):
+    assert obtain(trials=1).record.criteria == {}  # a book without claims
+    (home / "book" / "claims.yml").write_text(CLAIM)
+    kept = obtain(trials=1, seed=3).record.criteria
+    assert set(kept) == {"x"} and kept == criteria(home / "book" / "claims.yml")
 
 
 def test_a_study_without_a_record_is_run_and_not_compared(home, monkeypatch):

@@ -65,7 +65,6 @@ def test_an_edited_record_is_refused_and_another_outcome_is_another_verdict(tmp_
     for name in ("baseline-prolonged-paper", "baseline-original-paper"):
         shutil.copytree(BOOK / "records" / name, book / "records" / name)
     one = [c for c in CLAIMS if c.id == "multigrid-validates-far-worse"]
-    monkeypatch.setattr(room, "records_folder", lambda: book / "records")
     monkeypatch.setattr("mgcore.lab.chapters.records_folder", lambda: book / "records")
     monkeypatch.setattr(room, "read_claims", lambda file: one)
     room._study.cache_clear()

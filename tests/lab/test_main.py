@@ -8,7 +8,9 @@ import pytest
 import mgcore.__main__ as command_line
 from mgcore.__main__ import main
 from mgcore.lab import STUDIES, Record, study_protocol
+from mgcore.lab.chapters import DEFAULT_TRIALS
 from mgcore.lab.claims import criteria
+from mgcore.lab.record import reader_folder
 from mgcore.lab.studies import CHAPTERS
 from mgcore.many import LOWERING
 
@@ -46,6 +48,31 @@ def test_run_then_verify_then_damage(home, capsys):
     assert (home / "r" / "trial-000.damaged").exists()
 
 
+@pytest.mark.slow
+def test_a_run_is_held_against_the_record_of_the_book(home, capsys):
+    committed = home / "book" / "records" / "baseline-original-smoke"
+    assert main(smoke(committed)) == 0
+    assert "held against" not in capsys.readouterr().out  # it is that record itself
+    assert main(smoke(home / "mine")) == 0
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert f"held against {committed}: Agrees: 1 trials" in said
+
+
+def test_stopping_says_where_the_study_stands(home, tiny, monkeypatch, capsys):
+    from mgcore.lab import run
+
+    def interrupted(work, jobs, workers):
+        yield work(*next(jobs))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "run_parallel", interrupted)
+    monkeypatch.setattr(command_line, "study_protocol", lambda *_: tiny())
+    assert main([*smoke(home / "r"), "--trials", "4", "--quiet"]) == 130
+    said = capsys.readouterr().err
+    assert f"stopped; 1 of 4 trials are in {home / 'r'}, 25% of the work is done" in said
+    assert "the same command goes on" in said
+
+
 @pytest.fixture
 def asked(monkeypatch):
     """What run_study was asked for, in place of running it."""
@@ -53,14 +80,16 @@ def asked(monkeypatch):
 
     def run_study(protocol, trials, device, **options):
         calls.append((protocol, trials, device, options))
-        return SimpleNamespace(folder="folder", trials=lambda count: [{"trial": 0, "metrics": {}}])
+        trials = [{"trial": 0, "metrics": {}}]
+        return SimpleNamespace(folder=Path("folder"), trials=lambda count: trials)
 
     monkeypatch.setattr(command_line, "run_study", run_study)
+    monkeypatch.setattr(command_line, "committed", lambda study, tier: None)
     return calls
 
 
 UNASKED = {
-    "record": None, "workers": None, "criteria": None, "progress": True, "scheduler": None,
+    "workers": None, "progress": True, "scheduler": None,
     "tf32": False, "lowering": LOWERING,
 }  # fmt: skip
 
@@ -70,7 +99,8 @@ def test_every_study_runs_by_its_name(study, asked, capsys):
     assert main(["run", study, "--trials", "3"]) == 0
     ((protocol, trials, device, options),) = asked
     assert protocol == study_protocol(study) and (trials, device) == (3, "auto")
-    assert options == UNASKED
+    own = reader_folder(study, protocol)  # the chapters look there too
+    assert options == UNASKED | {"record": own, "criteria": criteria(CLAIMS)}
     assert "folder: 1 trials, metrics " in capsys.readouterr().out
 
 
@@ -80,7 +110,7 @@ def test_options_reach_the_study(asked):
                  "--scheduler", "tcp://x:1", "--tf32", "--lowering", "grouped"]) == 0  # fmt: skip
     ((protocol, trials, device, options),) = asked
     assert protocol == study_protocol("joint-pooled", "smoke", "strokes", 4)
-    assert (trials, device) == (20, "cpu")
+    assert (trials, device) == (DEFAULT_TRIALS["smoke"], "cpu")
     written = criteria(CLAIMS)
     assert options == {
         "record": Path("here"), "workers": 2, "criteria": written, "progress": False,
@@ -114,6 +144,7 @@ def test_the_plan_has_a_line_for_every_chapter_at_every_tier(monkeypatch, capsys
     cost = budget.Cost(seconds=7200.0, memory_gib=2.0, disk_mb=30.0)
     monkeypatch.setattr(budget, "prices_for", lambda *_: Prices({}, 1.0, 2))
     monkeypatch.setattr(budget, "predict", lambda *_: cost)
+    monkeypatch.setattr(command_line.os, "getloadavg", lambda: (0.1, 3.0, 3.0))
     assert main(["plan", "--tier", "class", "--trials", "2"]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     chapters = [line[1] for line in lines[1:-1] if line[1] in CHAPTERS]
@@ -122,6 +153,9 @@ def test_the_plan_has_a_line_for_every_chapter_at_every_tier(monkeypatch, capsys
     assert sorted(studies) == sorted(STUDIES) and len(lines) == 2 + 3 * len(CHAPTERS) + len(STUDIES)
     assert lines[1] == ["smoke", "baseline", "2", "8.0", "h", "2.0", "120"]
     assert lines[-1][:3] == ["On", "2", "processes:"] and "does not" in " ".join(lines[-1])
+    monkeypatch.setattr(command_line.os, "getloadavg", lambda: (2.4, 0.0, 0.0))
+    assert main(["plan", "--tier", "class", "--trials", "2"]) == 0
+    assert "load 2.4 on 2 processes" in capsys.readouterr().out.splitlines()[-1]
 
 
 def test_a_plan_is_checked_by_running(monkeypatch, capsys, tmp_path):
