@@ -13,6 +13,12 @@ from mgcore.lab.agreement import interval
 from mgcore.lab.style import LOOKS, MUTED, THESIS
 
 
+# Filled and hollow tell records apart elsewhere, so the images seen in training get a stroke.
+DOT = {"marker": "o", "markersize": 7, "linestyle": "none", "clip_on": False}
+SEEN = {"marker": "|", "markersize": 13, "markeredgewidth": 2.2, "linestyle": "none",
+        "clip_on": False}  # fmt: skip
+
+
 class Row(NamedTuple):
     """One line of the figure: accuracies in % of one network, a value a trial."""
 
@@ -41,7 +47,7 @@ def gaps(starts: Mapping[str, Sequence[Row]]) -> Figure:
     labels = [[row.label for row in rows] for rows in starts.values()]
     if any(one != labels[0] for one in labels):
         raise ValueError(f"starts has panels with the rows {labels}; accepted: the same in each.")
-    figure = style.card(0.44 * len(labels[0]) + 1.4, "After retraining, in % of digits read right")
+    figure = style.card(0.47 * len(labels[0]) + 1.4, "After retraining, in % of digits read right")
     axes = figure.subplots(1, len(starts), sharex=True, sharey=True, squeeze=False)[0]
     for ax, (start, rows) in zip(axes, starts.items(), strict=True):
         for place, row in enumerate(rows):
@@ -52,34 +58,33 @@ def gaps(starts: Mapping[str, Sequence[Row]]) -> Figure:
         ax.grid(axis="x")
     left, right = axes[0].get_xlim()
     axes[0].set_xlim(max(0, left - 4), min(102, right + 3))
-    dot = {"color": MUTED, "marker": "o", "linestyle": "none", "markersize": 7}
-    handles = [
-        style.handle(**dot, label="training images"),
-        style.handle(**dot, markerfacecolor=style.CARD, label="validation images"),
-        style.handle(**THESIS),
-        style.handle(color=MUTED, marker="|", markersize=9, label="95 % interval"),
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=4)
+    dot = style.handle(color=MUTED, **DOT)
+    handles = {
+        "training images": (dot, style.handle(color=MUTED, **SEEN)),
+        "validation images": dot,
+        "thesis": style.handle(**THESIS),
+        "95 % interval": style.handle(color=MUTED, marker="|", markersize=6),
+    }
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4)
     return figure
 
 
 def _bar(ax: Axes, place: int, row: Row, colour: str) -> None:
     """Draw one row: two markers, the bar between them, and its length in points."""
     ends = []
-    for values, filled in ((row.training, True), (row.validation, False)):
+    for values, seen in ((row.training, True), (row.validation, False)):
         mean, half = interval(values)
         ends.append(mean)
+        if seen:
+            ax.plot(mean, place, color="black" if row.printed else colour, zorder=5, **SEEN)
         if row.printed:
-            look = THESIS | {"markerfacecolor": "black" if filled else style.CARD}
-            ax.plot(mean, place, clip_on=False, **look)
+            ax.plot(mean, place, clip_on=False, **THESIS)
             continue
-        face = colour if filled else style.CARD
-        look = {"marker": "o", "markersize": 7, "markerfacecolor": face, "clip_on": False}
-        ax.plot(mean, place, color=colour, zorder=5, **look)
+        ax.plot(mean, place, color=colour, zorder=5, **DOT)
         if half is not None:
             ax.errorbar(mean, place, xerr=half, color=colour, capsize=3, elinewidth=1.2, zorder=4)
     ax.plot(ends, [place, place], color=MUTED if row.printed else colour, linewidth=3, alpha=0.5)
     ax.annotate(
-        f"gap {ends[0] - ends[1]:.1f}", (min(ends), place), (0, 6), textcoords="offset points",
+        f"gap {ends[0] - ends[1]:.1f}", (min(ends), place), (0, 8), textcoords="offset points",
         ha="left", va="bottom", fontsize=9, color=style.INK,
     )  # fmt: skip

@@ -3,6 +3,7 @@
 import pytest
 
 from mgcore.lab.figures_front import Row, gaps
+from mgcore.lab.style import LOOKS
 
 ROWS = [
     Row("printed", [99.0], [60.0], printed=True),
@@ -25,3 +26,12 @@ def test_a_bar_is_as_long_as_the_gap_and_says_so() -> None:
 def test_panels_must_have_the_same_rows() -> None:
     with pytest.raises(ValueError, match="accepted: the same in each."):
         gaps({"transfer": ROWS, "multigrid": ROWS[:1]})
+
+
+def test_what_was_seen_in_training_has_a_stroke() -> None:
+    """Never told by filling: filled and hollow are two records in every other figure."""
+    (ax,) = gaps({"transfer": ROWS}).axes
+    strokes = [line.get_xdata()[0] for line in ax.lines if line.get_markersize() == 13]
+    assert strokes == [99.0, 99.5]
+    dots = [line for line in ax.lines if line.get_marker() == "o"]
+    assert [line.get_markerfacecolor() for line in dots] == [LOOKS["transfer"].colour] * 2
