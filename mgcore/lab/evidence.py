@@ -7,11 +7,11 @@ from statistics import fmean
 
 from mgcore.lab.agreement import interval
 from mgcore.lab.cells import cell
-from mgcore.lab.chapters import Study, provenance
+from mgcore.lab.chapters import Study, committed, numbers, provenance
 from mgcore.lab.claims import Claim, Verdict, decide
 from mgcore.lab.protocol import ARMS
-from mgcore.lab.tables import Table, Trial, trials_of
-from mgcore.lab.thesis import Stages
+from mgcore.lab.tables import Table, Trial, results_table, trials_of
+from mgcore.lab.thesis import Pairs, Stages
 from mgcore.networks import step_flops
 
 Studies = Mapping[str, Study]
@@ -85,6 +85,34 @@ def before_or_after(claims: Sequence[Claim], study: Study) -> str:
     kept = study.record.criteria
     before = sum(kept.get(claim.id) == claim.fingerprint for claim in mine)
     return f"{study.name}: {before} of {len(mine)} criteria stood before its record was begun."
+
+
+def recorded_table(
+    study: str, tier: str, thesis: Mapping[str, Pairs], caption: str = ""
+) -> tuple[Table | str, dict[str, str]]:
+    """Return the accuracies of a study that a chapter shows beside its own, from the record alone.
+
+    Parameters
+    ----------
+    study : str
+        A key of :data:`mgcore.lab.studies.STUDIES`.
+    tier : {"smoke", "class", "paper"}
+    thesis : mapping
+        Such as :data:`mgcore.lab.thesis.TABLE_4_1`.
+    caption : str
+
+    Returns
+    -------
+    (table, said) : Table or str, dict of str
+        The table, and the numbers of :func:`mgcore.lab.chapters.numbers` as text, with one decimal;
+        where the study is not recorded at the tier, a sentence and no numbers.
+    """
+    record = committed(study, tier)
+    if record is None:
+        return f"{study}: not recorded at the {tier} tier.", {}
+    shown = Study(study, record, record.trials(), recorded=True)
+    said = {name: f"{value:.1f}" for name, value in numbers(shown).items()}
+    return results_table(shown.trials, thesis, caption=caption), said
 
 
 def landscape_table(studies: Studies, caption: str = "") -> Table:

@@ -12,7 +12,6 @@ from mgcore.lab import style
 from mgcore.lab.agreement import interval
 from mgcore.lab.style import LOOKS, MUTED, THESIS
 
-
 # Filled and hollow tell records apart elsewhere, so the images seen in training get a stroke.
 DOT = {"marker": "o", "markersize": 7, "linestyle": "none", "clip_on": False}
 SEEN = {"marker": "|", "markersize": 13, "markeredgewidth": 2.2, "linestyle": "none",

@@ -7,7 +7,7 @@ import pytest
 from mgcore.lab import evidence
 from mgcore.lab.chapters import Study
 from mgcore.lab.claims import Claim
-from mgcore.lab.thesis import TABLE_4_3
+from mgcore.lab.thesis import TABLE_4_2, TABLE_4_3
 
 
 def rows(*pairs):
@@ -127,3 +127,15 @@ def test_a_quotient_without_meaning_is_left_open():
     for one in flat.trials:
         one["measures"]["landscape"]["coarse"]["curvature"] = [-1.0, 0.5]
     assert evidence.verdicts([curved], {"x": flat, "y": study()})["first"].keys() == {"y"}
+
+
+def test_a_study_beside_the_chapters_comes_from_its_record_or_not_at_all(monkeypatch):
+    record = SimpleNamespace(trials=lambda: [trial(0), trial(1, off=2.0)])
+    recorded = {"paper": record}
+    monkeypatch.setattr(evidence, "committed", lambda name, tier: recorded.get(tier))
+    table, said = evidence.recorded_table("printed-pooling", "paper", TABLE_4_2, "As printed.")
+    assert said["multigrid-last-training"] == "91.0" and said["new-last-gap"] == "16.0"
+    assert table.caption.startswith("As printed.") and "2 trials" in table.caption
+    assert evidence.recorded_table("printed-pooling", "class", TABLE_4_2) == (
+        "printed-pooling: not recorded at the class tier.", {},
+    )  # fmt: skip
