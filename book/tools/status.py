@@ -9,6 +9,9 @@ from generated import Book, table, title
 from notebooks import ROOT, parameters
 from opening import read_times
 
+# What a chapter calls to read a record.
+READS = re.compile(r"\b(?:records_folder|Record|obtain|committed|ledger|trained)\(")
+NOT_BROKEN = "\u2011"  # a hyphen at which a date does not break
 RECORDS = ROOT / "book" / "records"
 
 
@@ -49,15 +52,20 @@ def chapters(book: Book) -> str:
     for path, chapter in book.chapters.items():
         text = _text_of(chapter)
         shown = [name for name in studies if re.search(rf"\b{re.escape(name)}\b", text)]
-        kind = "experiment" if parameters(chapter) else "live"
+        code = "\n".join(cell.source for cell in chapter.cells if cell.cell_type == "code")
+        kind = "records" if READS.search(code) else "live"
+        kind = "experiment" if parameters(chapter) else kind
         measured = times.get(path.stem)
         rows.append([
             f"[{title(chapter)}]({path.name})",
             f"{kind}: {', '.join(shown)}" if kind == "experiment" and shown else kind,
             f"{measured['seconds']:.0f} s" if measured else "not measured",
-            f"{measured['machine']}, {measured['date']}" if measured else "–",
+            f"{measured['machine']}, {_dates([measured['date']])}" if measured else "–",
         ])  # fmt: skip
-    caption = "The chapters. *Live*: everything on the page is computed when it is made."
+    caption = (
+        "The chapters. *Experiment*: shows the records that are named, and runs them anew. "
+        "*Records*: reads them. *Live*: everything on the page is computed when it is made."
+    )
     return table(caption, ["chapter", "what it shows", "to run it again", "measured"], rows)
 
 
@@ -95,4 +103,5 @@ def _distinct(values) -> str:
 
 def _dates(values) -> str:
     ends = sorted(set(values))
-    return ends[0] if len(ends) == 1 else f"{ends[0]} to {ends[-1]}"
+    text = ends[0] if len(ends) == 1 else f"{ends[0]} to {ends[-1]}"
+    return text.replace("-", NOT_BROKEN)

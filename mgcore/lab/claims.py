@@ -88,6 +88,9 @@ class Verdict:
     word: str
 
     def __str__(self) -> str:
+        if math.isinf(self.high):  # of one trial
+            shown = f"× {self.estimate:.2f}" if self.claim.ratio else f"{self.estimate:+.1f}"
+            return f"{shown}, no interval"
         if self.claim.ratio:
             return f"× {self.estimate:.2f} ({self.low:.2f} to {self.high:.2f})"
         half = (self.high - self.low) / 2

@@ -194,7 +194,9 @@ def optimizer_table(
     heads = ("training\nepoch 1", "val.\nepoch 1", "val.\nlast")
     stages = ("classifier", "network")
     columns = ["start", *(f"{stage},\n{head}" for stage in stages for head in heads)]
-    how = f"Accuracy in %: mean of {trials_of(len(trials))} ± half-width of its 95 % interval."
+    how = f"Accuracy in %: {trials_of(len(trials))}, so there is no interval."
+    if len(trials) > 1:
+        how = f"Accuracy in %: mean of {len(trials)} trials ± half-width of its 95 % interval."
     return Table(columns, rows, f"{caption} {how}".strip())
 
 

@@ -6,7 +6,6 @@ takes it from here.
 
 from __future__ import annotations
 
-import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -152,16 +151,11 @@ def ledger_table(entries: Sequence[Entry], caption: str = "") -> Table:
         thesis = claim.source if claim.thesis is None else f"{claim.thesis:+.1f}, {claim.source}"
         found = [entry.shown, *(f"{name}: {v}, {v.word}" for name, v in entry.others.items())]
         rows.append(
-            [_lines(f"{claim.text} (§{claim.section}, {claim.kind})", 40), _lines(thesis, 12),
-             "\n".join(_lines(part, 48) for part in found), Link(entry.word, place(claim))]
+            [f"{' '.join(claim.text.split())} (§{claim.section}, {claim.kind})", thesis,
+             "\n".join(" ".join(part.split()) for part in found), Link(entry.word, place(claim))]
         )  # fmt: skip
     anchors = [f"claim-{entry.claim.id}" for entry in entries]
     return Table(["statement", "thesis", "found", "verdict"], rows, caption, anchors)
-
-
-def _lines(text: str, width: int) -> str:
-    """Break a text into lines: cells of the site's tables do not wrap by themselves."""
-    return textwrap.fill(" ".join(text.split()), width)
 
 
 def place(claim: Claim) -> str:

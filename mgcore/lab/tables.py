@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -17,12 +18,18 @@ from mgcore.lab.thesis import Pairs
 Trial = Mapping[str, Any]
 
 DECIMALS = {"accuracy": 1, "loss": 3, "objective": 2}
+PROSE, FOLD = 32, 60  # characters a line
 _CAPTIONS = {"accuracy": "Accuracy in %", "loss": "Loss", "objective": "Objective"}
 
 
 def trials_of(count: int) -> str:
     """Return ``"one trial"`` or ``"3 trials"``, for titles and captions."""
     return "one trial" if count == 1 else f"{count} trials"
+
+
+def _folded(text: str) -> list[str]:
+    """Return the lines of a cell, long ones broken."""
+    return [part for line in text.split("\n") for part in textwrap.wrap(line, FOLD) or [""]]
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,8 @@ class Table:
     """A small table: HTML with real header cells in a page, aligned text anywhere else.
 
     The first column names the rows.  A line break in a cell or heading starts a new line in it.
+    Where a cell has more to say than `PROSE` characters a line, its column is prose: left-aligned,
+    and broken as the width of the page asks; as text its lines are broken at `FOLD`.
 
     Parameters
     ----------
@@ -88,7 +97,7 @@ class Table:
                 )
 
     def __repr__(self) -> str:
-        grid = [[str(cell).split("\n") for cell in row] for row in (self.columns, *self.rows)]
+        grid = [[_folded(str(cell)) for cell in row] for row in (self.columns, *self.rows)]
         widths = [max(len(line) for row in grid for line in row[c]) for c in range(len(grid[0]))]
 
         def lines(row: list[list[str]]) -> list[str]:
@@ -108,6 +117,12 @@ class Table:
         return "\n".join(text)
 
     def _repr_html_(self) -> str:
+        prose = [
+            any(len(line) > PROSE for row in self.rows for line in str(row[c]).split("\n"))
+            for c in range(len(self.columns))
+        ]
+        says = [' class="prose"' * is_prose for is_prose in prose]
+
         def cell(tag: str, content: Any, rest: str = "") -> str:
             text = html.escape(str(content)).replace(chr(10), "<br>")
             if isinstance(content, Link):
@@ -121,8 +136,8 @@ class Table:
         places = [f' id="{html.escape(name)}"' for name in self.anchors] or [""] * len(self.rows)
         body = "\n".join(
             f"<tr{place}>"
-            + cell("th", row[0], ' scope="row" style="text-align: left"')
-            + "".join(cell("td", content) for content in row[1:])
+            + cell("th", row[0], f' scope="row"{says[0]} style="text-align: left"')
+            + "".join(cell("td", content, how) for content, how in list(zip(row, says, strict=True))[1:])
             + "</tr>"
             for place, row in zip(places, self.rows, strict=True)
         )

@@ -153,3 +153,13 @@ def test_a_row_may_be_linked_to():
     assert " id=" not in Table(("a",), [("x",)])._repr_html_()
     with pytest.raises(ValueError, match="anchors are 1; accepted: one for each of 2 rows"):
         Table(("a",), [("x",), ("y",)], anchors=["row-x"])
+
+
+def test_a_column_of_sentences_is_prose_and_one_of_numbers_is_not():
+    sentence = "what is meant holds, and what is printed does not hold, wherever one looks, at any size"
+    table = Table(["word", "number", "means"], [["a", "96.4 ± 0.2", "short"], ["b", "1", sentence]])
+    page = table._repr_html_()
+    assert page.count('<td class="prose">') == 2 and "<td>96.4 ± 0.2</td>" in page
+    assert f'<td class="prose">{sentence}</td>' in page  # broken by the page, not before
+    lines = repr(table).splitlines()
+    assert max(map(len, lines)) < len(sentence) and " ".join(repr(table).split()).endswith("size")
