@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from mgcore.lab import style
 from mgcore.lab.effects import Effect, Row, distance_of, gap_of
@@ -158,7 +159,8 @@ def distances(rows: Sequence[Row], nearest: int = 1) -> Figure:
     ax.grid(axis="x")
     ax.set_xscale("log")
     ax.xaxis.set_major_formatter("{x:g}")
-    ax.xaxis.set_minor_formatter("{x:g}")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set_xlabel("root mean square distance over the twelve cells, points")
     missing = f"\n{lost} universes in which a network diverged are left out." if lost else ""
     style.note(figure, f"A mark: the mean of the seeds. Ring: the nearest of a row.{missing}")

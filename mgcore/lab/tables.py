@@ -137,7 +137,7 @@ class Table:
         body = "\n".join(
             f"<tr{place}>"
             + cell("th", row[0], f' scope="row"{says[0]} style="text-align: left"')
-            + "".join(cell("td", content, how) for content, how in list(zip(row, says, strict=True))[1:])
+            + "".join(cell("td", one, how) for one, how in zip(row[1:], says[1:], strict=True))
             + "</tr>"
             for place, row in zip(places, self.rows, strict=True)
         )

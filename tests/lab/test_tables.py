@@ -156,10 +156,11 @@ def test_a_row_may_be_linked_to():
 
 
 def test_a_column_of_sentences_is_prose_and_one_of_numbers_is_not():
-    sentence = "what is meant holds, and what is printed does not hold, wherever one looks, at any size"
-    table = Table(["word", "number", "means"], [["a", "96.4 ± 0.2", "short"], ["b", "1", sentence]])
+    sentence = "what is meant holds, and what is printed does not hold, wherever one looks for it"
+    rows = [["a", "96.4 ± 0.2", "short"], ["b", "1", sentence]]
+    table = Table(["word", "number", "means"], rows)
     page = table._repr_html_()
     assert page.count('<td class="prose">') == 2 and "<td>96.4 ± 0.2</td>" in page
     assert f'<td class="prose">{sentence}</td>' in page  # broken by the page, not before
     lines = repr(table).splitlines()
-    assert max(map(len, lines)) < len(sentence) and " ".join(repr(table).split()).endswith("size")
+    assert max(map(len, lines)) < len(sentence) and " ".join(repr(table).split()).endswith("for it")
