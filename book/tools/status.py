@@ -64,7 +64,8 @@ def chapters(book: Book) -> str:
         ])  # fmt: skip
     caption = (
         "The chapters. *Experiment*: shows the records that are named, and runs them anew. "
-        "*Records*: reads some beside what it computes. *Live*: everything on the page is computed when it is made."
+        "*Records*: reads some beside what it computes. *Live*: everything on the page is "
+        "computed when it is made."
     )
     return table(caption, ["chapter", "what it shows", "to run it again", "measured"], rows)
 
