@@ -114,9 +114,10 @@ def propagate(record: Record, cache: Path, digits: Digits | None = None) -> dict
     dict
         What is written to a file: ``labels`` of the digits and ``channels`` by layer, which are
         those of the record's figures; ``metrics`` by arm, a row for each epoch, and ``agreement``,
-        how they compare with the record's; ``maps`` and ``images`` as :func:`unpack` reads them; by arm, epoch, digit: ``answers``, the class and
-        its probability; and by arm, epoch, digit and layer over all its channels ``changed``, by
-        what share of their norm at arrival the maps have moved.
+        how they compare with the record's; ``maps`` and ``images`` as :func:`unpack` reads them.
+        By arm, epoch and digit, ``answers``: the class and its probability; and by arm, epoch,
+        digit and layer, ``changed``: by what share of their norm at arrival the maps of all
+        channels have moved.
 
     Raises
     ------
@@ -159,7 +160,7 @@ def propagate(record: Record, cache: Path, digits: Digits | None = None) -> dict
         "metrics": {arm: result["metrics"][arm] for arm in ARMS},
         "labels": figures["digits/labels"].tolist(),
         "channels": channels,
-        "images": pack((x[:, 0] - x.amin()).numpy()),
+        "images": pack((x - x.amin(dim=(1, 2, 3), keepdim=True))[:, 0].numpy()),
         "maps": pack(torch.stack(maps).numpy()),
         "answers": answers,
         "changed": changed,
