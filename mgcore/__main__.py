@@ -91,6 +91,8 @@ def _arguments(given: list[str] | None) -> argparse.Namespace:
     across = commands.add_parser("across", help="run what is missing of training across scales")
     across.add_argument("folder", type=Path, help="where a file for each network and seed is kept")
     across.add_argument("--workers", type=_trials, help="processes; as many as cores by default")
+    maps = commands.add_parser("propagation", help="pass digits through networks, on MNIST")
+    maps.add_argument("folder", type=Path, help="where a file for each study is kept")
     return parser.parse_args(given)
 
 
@@ -227,6 +229,15 @@ def _across(options: argparse.Namespace) -> int:
     return 0
 
 
+def _propagation(options: argparse.Namespace) -> int:
+    from mgcore.lab.propagating import read_propagation, run_propagation
+
+    run_propagation(options.folder)
+    for name, content in read_propagation(options.folder).items():
+        print(f"{name}: {len(content['maps']['largest'])} maps")
+    return 0
+
+
 def _calibrate(options: argparse.Namespace) -> int:
     from mgcore.lab.calibration import calibrate, summary
 
@@ -241,7 +252,7 @@ def main(given: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop as for Ctrl-C
     command = {
         "plan": _plan, "run": _run, "verify": _verify, "bench": _bench, "calibrate": _calibrate,
-        "multiverse": _multiverse, "across": _across,
+        "multiverse": _multiverse, "across": _across, "propagation": _propagation,
     }[options.command]  # fmt: skip
     try:
         return command(options)

@@ -130,7 +130,7 @@ def compare(mine: Record, record: Record) -> Agreement:
     if not ours or not theirs:
         return Agreement(None, "none", "Not comparable: one of the two records has no trial.")
     if not differing:
-        return _same_seeds(ours, theirs)
+        return same_seeds(ours, theirs)
     return compare_means(ours, theirs)
 
 
@@ -139,7 +139,12 @@ def _differing(a: Protocol, b: Protocol) -> list[str]:
     return [name for name in mine if name != "name" and mine[name] != theirs[name]]
 
 
-def _same_seeds(ours: list[Trial], theirs: list[Trial]) -> Agreement:
+def same_seeds(ours: list[Trial], theirs: list[Trial]) -> Agreement:
+    """Compare the trials that both lists have, one by one: all metrics, else accuracies.
+
+    On the machine of the record they are identical; rounding elsewhere may move an accuracy by
+    :data:`SAME_TRIAL` points.
+    """
     recorded = {trial["trial"]: trial for trial in theirs}
     pairs = [(trial, recorded[trial["trial"]]) for trial in ours if trial["trial"] in recorded]
     if not pairs:
