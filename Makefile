@@ -28,6 +28,9 @@ $(STAMP): requirements.txt pyproject.toml
 	@python3 book/tools/install.py "$(VENV)"
 	@touch "$@"
 
+.PHONY: setup
+setup: $(STAMP) ## set up .venv alone (a minute or two the first time)
+
 .PHONY: book
 book: $(STAMP) ## execute what changed, build the website, say where it is
 	@$(PY) book/tools/execute.py

@@ -6,6 +6,7 @@ The command line belongs to :mod:`mgcore.lab`; importing :mod:`mgcore` does not 
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import signal
 import sys
@@ -43,6 +44,15 @@ def _trials(text: str) -> int:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def _study(text: str) -> str:
+    if text in STUDIES:
+        return text
+    near = difflib.get_close_matches(text, STUDIES, 1)
+    meant = f" (did you mean {near[0]!r}?)" if near else ""
+    options = ", ".join(map(repr, sorted(STUDIES)))
+    raise argparse.ArgumentTypeError(f"study={text!r}{meant}; accepted: {options}")
+
+
 def _arguments(given: list[str] | None) -> argparse.Namespace:
     parser = _Parser(prog="python -m mgcore", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
@@ -62,7 +72,7 @@ def _arguments(given: list[str] | None) -> argparse.Namespace:
     )  # fmt: skip
     plan.add_argument("--json", type=Path, help="file to keep what --check finds in")
     run = common("run", "run what is missing of a study")
-    run.add_argument("study", choices=sorted(STUDIES))
+    run.add_argument("study", type=_study, help=", ".join(sorted(STUDIES)))
     run.add_argument("--trials", type=_trials, help="the tier's usual number if not given")
     run.add_argument("--device", choices=DEVICES, default="auto")
     run.add_argument("--record", type=Path, help="folder of the record")
@@ -144,9 +154,11 @@ def _run(options: argparse.Namespace) -> int:
     )  # fmt: skip
     trials = record.trials(count)
     print(f"{record.folder}: {len(trials)} trials, metrics {metric_hash(trials)}")
+    print("  (the hash of two runs is equal where every number is)")
     book = committed(options.study, options.tier)
     if book and book.folder.resolve() != record.folder.resolve():
         print(f"  held against {book.folder}: {compare(record, book)}")
+        print("  What that is worth: 'Does your run agree?' in book/claims.ipynb.")
     return 0
 
 

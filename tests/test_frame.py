@@ -72,7 +72,7 @@ def test_help_lists_every_target() -> None:
     said = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert re.findall(r"^  make (\S+)", said, re.M) == targets
     wanted = {"help", "book", "test", "test-slow", "test-all", "reproduce", "refresh", "lock"}
-    wanted |= {"editions", "slides", "pdf"}
+    wanted |= {"editions", "slides", "pdf", "setup"}
     assert wanted | {"mutants", "soak", "bench", "clean"} == set(targets)
 
 

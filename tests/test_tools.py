@@ -1,6 +1,8 @@
 """The tools on a book of three pages, made for the test: a copy of them beside two notebooks."""
 
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -131,6 +133,44 @@ def test_reproduce_touches_no_committed_chapter_and_repeats_the_verdict(book: Pa
     assert (book / "book" / "experiment.ipynb").read_bytes() == before
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopping_ends_every_kernel_and_says_one_sentence(book: Path, number) -> None:
+    begun = book / "begun"
+    begun.unlink(missing_ok=True)
+    sleeping = "import os, pathlib, time\n"
+    sleeping += f"pathlib.Path({str(begun)!r}).write_text(str(os.getpid()))"
+    chapter = book / "book" / "plain.ipynb"
+    before = chapter.read_bytes()
+    notebooks.write(notebook(("", f"{sleeping}\ntime.sleep(120)")), chapter)
+    try:
+        command = [sys.executable, "book/tools/execute.py", "--out", "stopped", "--only", "plain"]
+        running = subprocess.Popen(
+            command, cwd=book, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+        while not (begun.exists() and begun.read_text()):
+            assert running.poll() is None
+            time.sleep(0.2)
+        os.killpg(running.pid, number)  # as a terminal does, to all of the group
+        _, said = running.communicate(timeout=60)
+    finally:
+        chapter.write_bytes(before)
+    assert running.returncode == 130
+    assert said.splitlines()[1].startswith("Stopped; chapters and trials")
+    assert said.count("\n") == 2
+    for _ in range(50):  # the kernel may take a moment
+        if not Path(f"/proc/{begun.read_text()}").exists():
+            break
+        time.sleep(0.2)
+    assert not Path(f"/proc/{begun.read_text()}").exists()
+
+
+def test_what_a_study_says_meanwhile_is_passed_on(tmp_path) -> None:
+    file = tmp_path / "progress.txt"
+    assert execute._awaited(["a", "b"], 2.2, file) == "2 min; not yet executed: a, b"
+    file.write_text("a-study: 1 of 2 trials\n")
+    assert execute._awaited(["a"], 3, file).endswith("executed: a\n  a-study: 1 of 2 trials")
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -146,7 +186,7 @@ def test_reproduce_refuses_a_wrong_value_before_it_executes(book: Path, argument
 
 
 def test_what_is_awaited_is_said_where_there_is_no_bar(tmp_path, monkeypatch, capsys) -> None:
-    monkeypatch.setattr(execute, "ProcessPoolExecutor", lambda n, mp_context: ThreadPoolExecutor(n))
+    monkeypatch.setattr(execute, "ProcessPoolExecutor", lambda n, *_: ThreadPoolExecutor(n))
     monkeypatch.setattr(execute, "SAY", 0.1)
     monkeypatch.setattr(execute, "run", lambda path, *_: time.sleep(0.4 * (path == SLOW)))
     (tmp_path / SLOW).parent.mkdir()

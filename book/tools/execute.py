@@ -12,8 +12,11 @@ import json
 import logging
 import multiprocessing
 import os
+import signal
 import sys
+import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from pathlib import Path
 from typing import Any, NoReturn
@@ -22,6 +25,8 @@ import notebooks
 from notebooks import ROOT
 
 OUT = ROOT / "_build" / "executed"
+PROGRESS = "progress.txt"  # what the study under way says, below the output folder
+GRACE = 8.0  # seconds that an interrupted chapter has to end its kernel
 SAY = 60.0  # seconds without a finished chapter after which a line says what is awaited
 NAMED = ("tier", "trials", "device", "dataset", "seed")
 Parameters = dict[str, Any]
@@ -140,6 +145,7 @@ def run(path: Path, values: Parameters, out: Path, position: int, watched: bool)
     from papermill.exceptions import PapermillExecutionError
 
     logging.getLogger("papermill").setLevel(logging.ERROR)
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # of a kernel that was interrupted
     target = out / path
     target.parent.mkdir(parents=True, exist_ok=True)
     running, failed = target.with_suffix(".running.ipynb"), target.with_suffix(".failed.ipynb")
@@ -171,6 +177,46 @@ def stamp_of(path: Path, out: Path) -> Path:
     return (out / path).with_suffix(".sha256")
 
 
+def _apart() -> None:
+    """Keep a worker from Ctrl-C, which reaches a whole group: `execute` ends it in order."""
+    from tqdm import tqdm
+
+    os.setsid()
+    tqdm.set_lock(threading.RLock())  # one between processes is left behind when a worker is ended
+
+
+def _end_workers(pool: ProcessPoolExecutor) -> None:
+    """Begin no further chapter, and let those under way end their kernels."""
+    pool.shutdown(wait=False, cancel_futures=True)
+    workers = multiprocessing.active_children()
+    for worker in workers:
+        worker.terminate()
+    for worker in workers:
+        worker.join(GRACE)
+        worker.kill()
+
+
+def until_stopped(main: Callable[[], int]) -> int:
+    """Return what `main` does, or 130 and one sentence where Ctrl-C or SIGTERM ended it."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return main()
+    except KeyboardInterrupt:
+        print(
+            "Stopped; chapters and trials that were finished are kept, and the same command goes "
+            "on from there.",
+            file=sys.stderr,
+        )
+        return 130
+
+
+def _awaited(names: list[str], minutes: float, progress: Path) -> str:
+    """Return what is still to be executed, and what the study under way said last."""
+    text = f"{minutes:.0f} min; not yet executed: {', '.join(names)}"
+    said = progress.read_text("utf-8").strip() if progress.exists() else ""
+    return f"{text}\n  {said}" if said else text
+
+
 def execute(chosen: dict[Path, Parameters], out: Path, jobs: int = 2, always: bool = False) -> int:
     """Execute the chapters that changed; return how many failed.
 
@@ -197,15 +243,22 @@ def execute(chosen: dict[Path, Parameters], out: Path, jobs: int = 2, always: bo
     if not stale:
         return 0
     watched, failures = sys.stderr.isatty(), []
+    progress = (out / PROGRESS).absolute()
+    progress.unlink(missing_ok=True)
+    os.environ["MGCORE_PROGRESS"] = str(progress)
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(jobs, len(stale)), mp_context=context) as pool:
+    with ProcessPoolExecutor(min(jobs, len(stale)), context, _apart) as pool:
         futures = {
             pool.submit(run, path, chosen[path], out, position, watched): path
             for position, path in enumerate(stale)
         }
         waiting, began = set(futures), time.monotonic()
         while waiting:
-            done, waiting = wait(waiting, SAY, FIRST_COMPLETED)
+            try:
+                done, waiting = wait(waiting, SAY, FIRST_COMPLETED)
+            except KeyboardInterrupt:
+                _end_workers(pool)
+                raise
             for future in done:
                 path = futures[future]
                 if message := future.result():
@@ -213,9 +266,8 @@ def execute(chosen: dict[Path, Parameters], out: Path, jobs: int = 2, always: bo
                 else:
                     stamp_of(path, out).write_text(prints[path], encoding="utf-8")
             if not (done or watched):  # bars show it on a terminal
-                minutes, left = (time.monotonic() - began) / 60, sorted(futures[f] for f in waiting)
-                names = ", ".join(path.stem for path in left)
-                print(f"{minutes:.0f} min; not yet executed: {names}", file=sys.stderr, flush=True)
+                minutes, names = (time.monotonic() - began) / 60, (futures[f].stem for f in waiting)
+                print(_awaited(sorted(names), minutes, progress), file=sys.stderr, flush=True)
     for message in failures:
         print(message, file=sys.stderr)
     return len(failures)
@@ -232,4 +284,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(until_stopped(main))

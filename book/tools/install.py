@@ -45,7 +45,7 @@ def count_pins(lock: Path) -> int:
 
 
 class Bar:
-    """One line on a terminal that shows how far pip is; silent where nobody watches.
+    """One line on a terminal that shows how far pip is, and a line a minute elsewhere.
 
     Parameters
     ----------
@@ -59,13 +59,16 @@ class Bar:
         self.folder, self.total = folder, max(total, 1)
         self.collected, self.started, self.done = 0, time.monotonic(), threading.Event()
 
-    def watch(self) -> None:
-        """Redraw twice a second until `done` is set."""
-        while not self.done.wait(0.5):
+    def watch(self, terminal: bool) -> None:
+        """Redraw twice a second until `done` is set; without a terminal, say a line a minute."""
+        while not self.done.wait(0.5 if terminal else 60):
             installed = sum(1 for _ in self.folder.glob("lib/python3*/site-packages/*.dist-info"))
             share = min(1.0, (min(self.collected, self.total) + installed) / (2 * self.total))
             filled = round(WIDTH * share)
             seconds = time.monotonic() - self.started
+            if not terminal:
+                print(f"setting up: {share:.0%}, {seconds:.0f} s", file=sys.stderr, flush=True)
+                continue
             bar = "#" * filled + "-" * (WIDTH - filled)
             print(f"\rsetting up [{bar}] {share:4.0%} {seconds:4.0f} s", end="", file=sys.stderr)
 
@@ -89,9 +92,8 @@ def install(folder: Path) -> None:
         file=sys.stderr,
     )
     bar = Bar(folder, count_pins(ROOT / "requirements.txt"))
-    watcher = threading.Thread(target=bar.watch, daemon=True)
-    if sys.stderr.isatty():
-        watcher.start()
+    watched = sys.stderr.isatty()
+    threading.Thread(target=bar.watch, args=[watched], daemon=True).start()
     command = [str(folder / "bin" / "python"), "-m", "pip", "install", "--no-input"]
     command += ["--disable-pip-version-check", "-r", "requirements.txt"]
     with subprocess.Popen(

@@ -51,7 +51,8 @@ def main(argv: list[str] | None = None) -> int:
     if not experiments:
         raise SystemExit("There is no experiment chapter to reproduce.")
     told = ", ".join(f"{name}={value}" for name, value in values.items()) or "the defaults"
-    print(f"{', '.join(path.stem for path in experiments)} with {told}", file=sys.stderr)
+    names = ", ".join(path.stem for path in experiments)
+    print(f"{names} with {told}; the other chapters as they are recorded.", file=sys.stderr)
     # The other chapters are needed for the site; they come as they are recorded.
     chosen = dict.fromkeys(notebooks.chapters(), {}) | asked
     if execute.execute(chosen, out / "executed"):
@@ -61,8 +62,10 @@ def main(argv: list[str] | None = None) -> int:
         print(f"\n{path}:\n{text or 'this chapter gives no verdict.'}", flush=True)
     page = build_site.build(out / "executed", out)
     print(f"\nThe reproduced book is at {os.path.relpath(page)}")
+    for path in experiments:
+        print(f"{path.stem}: {os.path.relpath(page.parent / path.with_suffix('.html'))}")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(execute.until_stopped(main))

@@ -288,6 +288,7 @@ def compare_means(ours: list[Trial], theirs: list[Trial]) -> Agreement:
     return Agreement(
         True,
         "means",
-        f"Agrees: all {len(table)} cells of {n} own trials lie within the prediction interval "
-        f"of the record's {m} ({allowed}; family-wise {FAMILY:.0%}).",
+        f"Agrees: in all {len(table)} cells of the table the means of {n} own and {m} recorded "
+        f"trials differ by no more than chance explains ({FAMILY:.0%} for the whole table); a "
+        f"difference below the margins, {allowed}, would go unnoticed.",
     )

@@ -98,7 +98,7 @@ def fits_an_hour(rows: list[Row]) -> str:
         if total <= HOUR:
             said.append(f"{tier} fits an hour ({spell(total)})")
         else:
-            some = f", of which {', '.join(short)} would fit" if short else ""
+            some = f"; of its chapters {', '.join(short)} would, each by itself" if short else ""
             said.append(f"{tier} does not ({spell(total)}{some})")
     return "; ".join(said) + "."
 

@@ -143,6 +143,24 @@ def obtain(
     return Study(study, run, run.trials(count), recorded=False)
 
 
+def beside(study: str, **choice: Any) -> Study:
+    """Return a study that a chapter only compares its own with: as recorded, where it is.
+
+    Parameters
+    ----------
+    study : str
+    **choice
+        As for :func:`obtain`; trials are run only where the committed record has another protocol,
+        which another seed is too.
+    """
+    asked = {name: value for name, value in choice.items() if name != "progress"}
+    protocol = check_choice(study, **asked)
+    record = committed(study, protocol.tier)
+    if record is not None and record.protocol.key() == protocol.key():
+        return Study(study, record, record.trials(), recorded=True)
+    return obtain(study, **choice)
+
+
 def run_live(study: str, trials: int = 2, *, progress: bool = True) -> Study:
     """Run a study at the smoke tier here and now, whatever was computed before.
 

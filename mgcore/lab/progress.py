@@ -6,6 +6,7 @@ second.  Nothing of it decides anything: a file that cannot be written is done w
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -23,6 +24,7 @@ from mgcore.lab.record import Record
 from mgcore.lab.study import image_steps
 
 LOOK = 0.5  # seconds between two looks
+TRAINING = 0.9  # share of a trial; what its networks are measured for comes after it
 SAY = 60.0  # seconds between two lines, where no trial ends meanwhile
 
 
@@ -74,7 +76,7 @@ class Watch:
         """Look again."""
         numbers = [n for n in self.record.numbers() if n < self.trials]
         under_way = {n: said for n, said in self.claims.under_way().items() if n not in numbers}
-        parts = sum(min(done / self.each, 1.0) for done, _ in under_way.values())
+        parts = TRAINING * sum(min(done / self.each, 1.0) for done, _ in under_way.values())
         self.finished, self.share = len(numbers), min(len(numbers) + parts, self.trials)
         self.running = ", ".join(f"{n} {name}".strip() for n, (_, name) in under_way.items())
         for number in numbers:
@@ -159,13 +161,24 @@ def _bar(watch: Watch, finished: threading.Event) -> None:
 
 
 def _lines(watch: Watch, finished: threading.Event) -> None:
-    """Print a line when a trial ends, and once a minute."""
+    """Print a line at the beginning, when a trial ends, and once a minute."""
+    _say(watch)
     said, when = watch.finished, time.monotonic()
     while not finished.wait(LOOK):
         watch.look()
         if watch.finished != said or time.monotonic() - when > SAY:
-            print(watch, file=sys.stderr, flush=True)
+            _say(watch)
             said, when = watch.finished, time.monotonic()
     watch.look()
     if watch.finished != said:
-        print(watch, file=sys.stderr, flush=True)
+        _say(watch)
+
+
+def _say(watch: Watch) -> None:
+    """Print where a study stands, and keep it where ``MGCORE_PROGRESS`` asks, for who waits."""
+    print(watch, file=sys.stderr, flush=True)
+    if kept := os.environ.get("MGCORE_PROGRESS"):
+        try:
+            Path(kept).write_text(f"{watch}\n", encoding="utf-8")
+        except OSError:
+            pass  # nobody waits there any more

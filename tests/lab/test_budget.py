@@ -41,8 +41,8 @@ def test_which_tier_fits_an_hour():
     rows = [row("smoke", "a", 0.1), row("smoke", "b", 0.2), row("class", "a", 0.5),
             row("class", "b", 1.0), row("paper", "a", 30), row("paper", "b", 40)]  # fmt: skip
     assert fits_an_hour(rows) == (
-        "smoke fits an hour (18 min); class does not (90 min, of which a, b would fit); paper does "
-        "not (70.0 h)."
+        "smoke fits an hour (18 min); class does not (90 min; of its chapters a, b would, each by "
+        "itself); paper does not (70.0 h)."
     )
     assert spell(119) == "119 s"
 

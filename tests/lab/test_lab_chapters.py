@@ -64,6 +64,14 @@ def test_the_record_is_shown_and_never_written(home):
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
 
 
+def test_what_is_only_compared_with_is_read_where_it_is_recorded(home):
+    choice = {"tier": "class", "dataset": "strokes", "device": "cpu"}
+    study = chapters.beside("baseline-original", trials=1, **choice)
+    assert study.recorded and len(study.trials) == 2 and not (home / "_build").exists()
+    other = chapters.beside("baseline-original", trials=1, seed=4, progress=False, **choice)
+    assert not other.recorded and other.protocol.seed == 4 and len(other.trials) == 1
+
+
 def test_a_run_of_ones_own_is_begun_under_the_criteria_of_the_book(home):
     assert obtain(trials=1).record.criteria == {}  # a book without claims
     (home / "book" / "claims.yml").write_text(CLAIM)

@@ -54,8 +54,8 @@ def test_a_run_is_held_against_the_record_of_the_book(home, capsys):
     assert main(smoke(committed)) == 0
     assert "held against" not in capsys.readouterr().out  # it is that record itself
     assert main(smoke(home / "mine")) == 0
-    said = capsys.readouterr().out.splitlines()[-1]
-    assert f"held against {committed}: Agrees: 1 trials" in said
+    said = capsys.readouterr().out
+    assert f"held against {committed}: Agrees: 1 trials" in said and "Does your run agree?" in said
 
 
 def test_stopping_says_where_the_study_stands(home, tiny, monkeypatch, capsys):
@@ -195,6 +195,15 @@ def test_trials_must_be_a_whole_number(trials, home, capsys):
         main(["run", "baseline-original", f"--trials={trials}"])
     complaint = str(stop.value)
     assert "trials=" in complaint and trials in complaint and "at least 1" in complaint
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("poling-original", " (did you mean 'pooling-original'?)"), ("xyz", "")]
+)
+def test_a_misspelled_study_gets_the_one_that_is_near(name, meant, home):
+    with pytest.raises(SystemExit) as stop:
+        main(["run", name])
+    assert f"study={name!r}{meant}; accepted: 'baseline-original'" in str(stop.value)
 
 
 @pytest.mark.parametrize(
