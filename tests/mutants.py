@@ -32,7 +32,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[1]
-COPIED = ("mgcore", "tests", "book", "pyproject.toml", "requirements.txt", "Makefile", "_toc.yml")
+COPIED = ("mgcore", "tests", "book", "pyproject.toml", "requirements.txt", "Makefile", "_toc.yml",
+          "_config.yml")  # fmt: skip
 SKIPPED = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints")
 SECONDS = 300  # a fault that makes the tests run longer than this counts as caught
 
