@@ -161,7 +161,7 @@ def signals(folder: Path, draw: random.Random, short: bool) -> str:
         _, said = process.communicate(timeout=60)
         slowest = max(slowest, (time.monotonic() - began) / crowded())
         assert process.returncode == 130, (process.returncode, said)
-        one_sentence(said, "stopped; what was finished is kept")
+        one_sentence(said, "stopped; ", "the same command goes on from there")
         place.whole_files()
         assert any(place.cache.glob("*.npz"))
     assert slowest < 5, f"the slowest took {slowest:.1f} s"
