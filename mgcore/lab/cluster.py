@@ -7,6 +7,7 @@ the two share one, and begins anew where they do not.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,14 +40,19 @@ def connected(scheduler: str) -> Iterator[Any]:
             f"scheduler={scheduler!r}, but Dask is not installed; accepted: after pip install "
             "-e .[cluster]."
         ) from None
+    said = []
     try:
         client = Client(scheduler, timeout=WAIT, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:
         said = str(error).splitlines() or [type(error).__name__]
+    if said:
+        # What is left of that client closes itself when it is collected.  Were that while the next
+        # one is being started, both would wait for one lock for ever; so it is done here.
+        gc.collect()
         raise ValueError(
             f"scheduler={scheduler!r} does not answer ({said[0]}); accepted: the address that "
             "dask scheduler prints, such as tcp://host:8786."
-        ) from None
+        )
     try:
         yield client
     finally:

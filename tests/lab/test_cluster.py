@@ -1,5 +1,6 @@
 """Trials on a cluster: a real scheduler and real workers on this machine."""
 
+import gc
 import json
 import os
 import signal
@@ -179,6 +180,25 @@ def test_a_scheduler_that_does_not_answer_gets_one_sentence(address, tiny, tmp_p
     said = str(raised.value)
     assert said.startswith(f"scheduler={address!r} does not answer (") and "\n" not in said
     assert said.endswith("the address that dask scheduler prints, such as tcp://host:8786.")
+
+
+def test_a_client_that_did_not_connect_leaves_nothing_to_be_collected_later(monkeypatch):
+    """Collected while another one is started, it would wait for a lock for ever."""
+    from distributed import Client
+
+    def clients():
+        return sum(issubclass(type(one), Client) for one in gc.get_objects())
+
+    monkeypatch.setattr(cluster, "WAIT", 1)
+    gc.collect()
+    before = clients()
+    gc.disable()
+    try:
+        with pytest.raises(ValueError, match="does not answer"):
+            cluster.connected("tcp://127.0.0.1:1").__enter__()
+        assert clients() == before
+    finally:
+        gc.enable()
 
 
 def test_without_dask_the_complaint_says_how_to_get_it(monkeypatch):
