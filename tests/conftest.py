@@ -21,6 +21,14 @@ def own_cache(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.fixture(autouse=True)
+def own_arithmetic():
+    """Keep what a test makes of this process, threads and denormal numbers, from the next one."""
+    yield
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(False)
+
+
 @pytest.fixture(scope="session")
 def tiny():
     """Return a maker of protocols whose trial takes a fraction of a second."""

@@ -86,6 +86,24 @@ def settle_process() -> None:
     """
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
+    _keep_memory()
+
+
+@contextmanager
+def settled_within() -> Iterator[None]:
+    """Compute as a worker does, in a process that is somebody else's, and leave it as it was."""
+    flushed = float(torch.tensor(1e-310, dtype=torch.float64) * 1) == 0
+    with one_thread():
+        torch.set_flush_denormal(True)
+        _keep_memory()
+        try:
+            yield
+        finally:
+            torch.set_flush_denormal(flushed)
+
+
+@lru_cache
+def _keep_memory() -> None:
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
         if hasattr(libc, "gnu_get_libc_version"):
@@ -112,6 +130,9 @@ def _leave_with(caller: int) -> None:
 
 
 def _settled(caller: int, function: Callable[..., Any], *arguments: Any) -> Any:
+    if os.getpid() == caller:  # one worker is the caller itself
+        with settled_within():
+            return function(*arguments)
     settle_process()
     _leave_with(caller)
     return function(*arguments)

@@ -131,3 +131,21 @@ def test_tf32_is_switched_on_and_off():
             assert torch.backends.cudnn.allow_tf32 is allowed
     finally:
         use_tf32(False)
+
+
+def state():
+    """Whether this process flushes denormal numbers, and its threads."""
+    return float(torch.tensor(1e-310, dtype=torch.float64) * 1) == 0, torch.get_num_threads()
+
+
+def test_a_caller_that_is_its_own_worker_is_left_as_it_was():
+    """A worker flushes denormal numbers and has one thread; whoever asked for one need not."""
+    torch.set_num_threads(2)
+    assert list(run_parallel(state, [()], 1)) == [(True, 1)]
+    assert state() == (False, 2)
+    with pytest.raises(ZeroDivisionError):
+        list(run_parallel(divmod, [(1, 0)], 1))
+    assert state() == (False, 2)
+    torch.set_flush_denormal(True)
+    assert list(run_parallel(state, [()], 1)) == [(True, 1)]
+    assert state() == (True, 2)
