@@ -8,12 +8,12 @@ import pytest
 from notebooks import ROOT
 from test_numbers import glued
 
-from mgcore.lab import effects, film, multiverse, pareto, thesis
+from mgcore.lab import effects, factors, film, multiverse, pareto, thesis, ways
 from mgcore.lab.agreement import interval
 from mgcore.lab.figures_multiverse import by_universe
 
 ACROSS = ROOT / "book" / "records" / "across"
-NETWORKS = tuple(pareto.NETWORKS)
+NETWORKS = tuple(ways.NETWORKS)
 
 
 def results(network):
@@ -22,7 +22,7 @@ def results(network):
 
 def target(found):
     """The accuracy of the fine grid alone at the second largest budget, as the chapter says."""
-    return round(float(pareto.curve(found, "fine only")[:, -2].mean()), 1)
+    return round(float(factors.curve(found, "fine only")[:, -2].mean()), 1)
 
 
 def difference(network, way, other, budget):
@@ -46,15 +46,15 @@ def test_there_are_five_seeds_of_everything():
 def test_the_residual_network_gains_by_small_images_first():
     found = results("resnet")
     for way in ("copied", "multilevel, copied"):
-        assert pareto.factor(found, way, "fine only", target(found)).low > 1, way
-    alone, copied = (pareto.curve(found, way).mean(axis=0) for way in ("fine only", "copied"))
+        assert factors.factor(found, way, "fine only", target(found)).low > 1, way
+    alone, copied = (factors.curve(found, way).mean(axis=0) for way in ("fine only", "copied"))
     assert (copied > alone).all()
 
 
 @pytest.mark.parametrize("network", ["thesis", "pooled"])
 def test_for_the_thesiss_network_the_fine_grid_alone_is_as_good_or_better(network):
     found = results(network)
-    factor = pareto.factor(found, "copied", "fine only", target(found))
+    factor = factors.factor(found, "copied", "fine only", target(found))
     assert factor.low < 1 and (factor.high < 1) == (network == "pooled")
 
 
@@ -62,16 +62,16 @@ def test_for_the_thesiss_network_the_fine_grid_alone_is_as_good_or_better(networ
 def test_the_bilinear_galerkin_map_is_behind_and_never_reaches_the_accuracy(network):
     found = results(network)
     ways = ("copied", "Galerkin, bilinear")
-    copied, galerkin = (pareto.curve(found, way).mean(axis=0) for way in ways)
+    copied, galerkin = (factors.curve(found, way).mean(axis=0) for way in ways)
     assert (galerkin < copied).all()
     for way in ("Galerkin, bilinear", "multilevel, Galerkin"):
-        assert pareto.factor(found, way, "fine only", target(found)).reached == 0
+        assert factors.factor(found, way, "fine only", target(found)).reached == 0
 
 
 def test_what_beats_copying_does_so_without_pooling_at_the_smaller_budget_alone():
     better = {
         (way, network, budget)
-        for way, network, budget in product(pareto.FAIR, NETWORKS, pareto.FAIR_BUDGETS)
+        for way, network, budget in product(ways.FAIR, NETWORKS, pareto.FAIR_BUDGETS)
         if np.subtract(*difference(network, way, "copied", budget)) > 0
     }
     assert better and {pair[1:] for pair in better} == {("thesis", pareto.FAIR_BUDGETS[0])}
@@ -90,9 +90,9 @@ def test_going_less_far_costs_less():
 
 def test_no_way_with_films_is_clearly_cheaper_and_three_axes_are_too_many():
     found = film.read_films(ACROSS)
-    ends = {way: pareto.curve(found, way).mean(axis=0) for way in film.WAYS}
+    ends = {way: factors.curve(found, way).mean(axis=0) for way in film.WAYS}
     for way in film.WAYS:
-        assert not pareto.factor(found, way, "fine only", target(found)).low > 1, way
+        assert not factors.factor(found, way, "fine only", target(found)).low > 1, way
     assert ends["both, galerkin"][-1] < 20 < 80 < ends["time, galerkin"][-1]
     ahead = [ends[f"{where}, copy"][0] > ends["fine only"][0] for where in film.COARSE]
     assert all(ahead)

@@ -7,7 +7,7 @@ import notebooks
 import pytest
 from notebooks import ROOT
 
-from mgcore.__main__ import _arguments
+from mgcore.lab.arguments import read_arguments
 
 PAGES = sorted((ROOT / "book").glob("*.md")) + [ROOT / "README.md"]
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.M))
@@ -23,7 +23,7 @@ def typed(text: str, start: str) -> list[str]:
 def test_commands_are_accepted(page) -> None:
     text = page.read_text("utf-8")
     for command in typed(text, ".venv/bin/python -m mgcore"):
-        _arguments(shlex.split(command))
+        read_arguments(shlex.split(command))
     for command in typed(text, "make"):
         assert command.split()[0] in TARGETS, command
     for target in re.findall(r"`make ([a-z-]+)", text):

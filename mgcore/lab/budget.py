@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mgcore.lab.chapters import DEFAULT_TRIALS
 from mgcore.lab.execute import here_and_now
 from mgcore.lab.files import read_json, write_json
 from mgcore.lab.plan import Cost, pieces, predict
 from mgcore.lab.prices import Prices, measure_prices
 from mgcore.lab.protocol import TIERS, Protocol
 from mgcore.lab.run import run_study
-from mgcore.lab.studies import CHAPTERS, study_protocol
+from mgcore.lab.studies import CHAPTERS, DEFAULT_TRIALS, study_protocol
 
 HOUR = 3600.0
 BUSY = 0.5  # load a process above which others are at work

@@ -24,9 +24,8 @@ from mgcore.lab.files import RecordError
 from mgcore.lab.protocol import Protocol
 from mgcore.lab.record import Record, reader_folder, records_folder
 from mgcore.lab.run import check_trials, run_study
-from mgcore.lab.studies import study_protocol
+from mgcore.lab.studies import DEFAULT_TRIALS, study_protocol
 
-DEFAULT_TRIALS = {"smoke": 2, "class": 3, "paper": 20}
 DATASETS = ("auto", "mnist", "strokes")
 
 
@@ -194,14 +193,12 @@ def freshness(study: Study) -> str:
 def verdict(study: Study) -> Agreement:
     """Say whether the trials shown agree with the committed record."""
     if study.recorded:
-        count = len(study.trials)
-        sentence = f"{study.name}: the committed record itself, {count} trials."
+        sentence = f"{study.name}: the committed record itself, {len(study.trials)} trials."
         return Agreement(True, "record", sentence)
     record = committed(study.name, study.protocol.tier)
     if record is None:
-        sentence = (
-            f"{study.name}: not comparable, no {study.protocol.tier} tier of it is committed."
-        )
+        tier = study.protocol.tier
+        sentence = f"{study.name}: not comparable, no {tier} tier of it is committed."
         return Agreement(None, "none", sentence)
     outcome = compare(study.record, record)
     return Agreement(outcome.agrees, outcome.method, f"{study.name}: {outcome.sentence}")

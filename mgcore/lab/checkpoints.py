@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import struct
 import zipfile
 import zlib
@@ -29,6 +30,14 @@ DAMAGE = (
     OSError, ValueError, KeyError, TypeError, EOFError, NotImplementedError, RuntimeError,
     OverflowError, MemoryError, struct.error, zlib.error, zipfile.BadZipFile,
 )  # fmt: skip
+
+
+def default_cache() -> Path:
+    """Return the folder of checkpoints: ``MGCORE_CACHE``, else below the user's cache."""
+    named = os.environ.get("MGCORE_CACHE")
+    if named:
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mgcore" / "trials"
 
 
 @dataclass

@@ -12,8 +12,9 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullForma
 
 from mgcore.lab import style
 from mgcore.lab.agreement import interval
-from mgcore.lab.pareto import WAYS, Factor, curve
+from mgcore.lab.factors import Factor, curve
 from mgcore.lab.style import Look
+from mgcore.lab.ways import WAYS
 
 # Colours go together with a marker and a line of their own.
 LOOKS = dict(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -19,16 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from mgcore.grids import restrict
-from mgcore.lab.execute import here_and_now, run_parallel
-from mgcore.lab.files import read_json, write_json
-from mgcore.lab.pareto import (
-    MOMENTUM,
-    PILOT_SEED,
-    Data,
-    reached,
-    read_rates,
-)
+from mgcore.lab.files import read_json
+from mgcore.lab.missing import run_missing
+from mgcore.lab.pareto import PILOT_SEED, best_rates, read_rates
 from mgcore.lab.phases import stream
+from mgcore.lab.ways import MOMENTUM, Data, reached
 from mgcore.strokes import stroke_digits
 from mgcore.surgery import refine
 from mgcore.training import Level, Spent, train
@@ -111,7 +105,7 @@ def spend(
     """Train in one way until the budget, in films of the fine grid, is spent.
 
     Half of the steps see coarse films first, and `rate` is that on the fine grid, as in
-    :mod:`mgcore.lab.pareto`.
+    :mod:`mgcore.lab.ways`.
     """
     where, how = WAYS[way]
     order = stream(seed, budget, "film order")
@@ -168,32 +162,18 @@ def run_one(
     return {"network": "film", "seed": seed, "points": points, "seconds": seconds}
 
 
-def missing(folder: Path, seeds: int = SEEDS) -> Iterator[tuple[int, str]]:
-    """Yield (seed, file) for what the folder does not hold yet."""
-    for seed in range(seeds):
-        file = folder / f"film-{seed}.json"
-        if not file.exists():
-            yield seed, str(file)
-
-
 def run_films(folder: Path, workers: int | None = None, seeds: int = SEEDS) -> None:
-    """Run what is missing; a file for each seed, written when all of it is there.
-
-    The pilot comes first, ``rates-film.json``.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    rates = folder / "rates-film.json"
-    if not rates.exists():
-        write_json(rates, {"accuracy": next(iter(run_parallel(pilot, [()], 1)))} | here_and_now())
-    chosen = read_rates(folder, "film")
-    jobs = ((seed, chosen, file) for seed, file in missing(folder, seeds))
-    for result, file in run_parallel(_work, jobs, workers):
-        write_json(Path(file), result)
-        print(f"films, seed {result['seed']}: {result['seconds']:.0f} s", flush=True)
+    """Run what is missing; the pilot, ``rates-film.json``, comes before the seeds."""
+    for one in run_missing(_pilot, [(folder / "rates-film.json", ())], 1):
+        print(f"films: {best_rates(one['accuracy'])}", flush=True)
+    rates = read_rates(folder, "film")
+    jobs = [(folder / f"film-{seed}.json", (seed, rates)) for seed in range(seeds)]
+    for one in run_missing(run_one, jobs, workers):
+        print(f"films, seed {one['seed']}: {one['seconds']:.0f} s", flush=True)
 
 
-def _work(seed: int, rates: dict[str, float], file: str) -> tuple[dict[str, Any], str]:
-    return run_one(seed, rates) | {"torch": torch.__version__} | here_and_now(), file
+def _pilot() -> dict[str, Any]:
+    return {"network": "film", "accuracy": pilot()}
 
 
 def read_films(folder: Path) -> list[dict[str, Any]]:

@@ -11,14 +11,11 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from mgcore.lab.execute import here_and_now, run_parallel
-from mgcore.lab.files import read_json, write_json
+from mgcore.lab.files import read_json
+from mgcore.lab.missing import run_missing
 from mgcore.lab.phases import Images, run_phase
 from mgcore.lab.protocol import ARMS, Protocol
 from mgcore.lab.study import draw_split, fresh_weights, grid_images
@@ -164,25 +161,14 @@ def _outcome(
     }
 
 
-def missing(folder: Path) -> Iterator[tuple[int, int, str]]:
-    """Yield (run, seed, file) for what the folder does not hold yet."""
-    for seed, run in itertools.product(range(SEEDS), range(len(design()))):
-        file = folder / f"run-{run:02d}-seed-{seed}.json"
-        if not file.exists():
-            yield run, seed, str(file)
-
-
 def run_multiverse(folder: Path, workers: int | None = None) -> None:
-    """Run what is missing; a file for each coarse network, written when all of it is there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for result, file in run_parallel(_work, missing(folder), workers):
-        write_json(Path(file), result)
-        print(f"run {result['run']}, seed {result['seed']}: {result['seconds']:.0f} s", flush=True)
-
-
-def _work(run: int, seed: int, file: str) -> tuple[dict[str, Any], str]:
-    result = run_design(run, seed)
-    return result | {"torch": torch.__version__} | here_and_now(), file
+    """Run what is missing; a file for each coarse network, of a run of the design and a seed."""
+    jobs = [
+        (folder / f"run-{run:02d}-seed-{seed}.json", (run, seed))
+        for seed, run in itertools.product(range(SEEDS), range(len(design())))
+    ]
+    for one in run_missing(run_design, jobs, workers):
+        print(f"run {one['run']}, seed {one['seed']}: {one['seconds']:.0f} s", flush=True)
 
 
 def read_multiverse(folder: Path) -> list[Row]:

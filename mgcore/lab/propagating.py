@@ -22,8 +22,9 @@ from torch import Tensor
 from mgcore.data import Digits
 from mgcore.lab.agreement import same_seeds
 from mgcore.lab.checkpoints import load
-from mgcore.lab.execute import here_and_now, one_thread, run_parallel
-from mgcore.lab.files import RecordError, read_json, write_json
+from mgcore.lab.execute import one_thread
+from mgcore.lab.files import RecordError, read_json
+from mgcore.lab.missing import run_missing
 from mgcore.lab.protocol import ARMS
 from mgcore.lab.record import Record, records_folder
 from mgcore.lab.study import checkpoint_file, draw_split, grid_images, run_trial
@@ -216,17 +217,14 @@ def unpack(packed: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
 
 def run_propagation(folder: Path) -> None:
     """Write a file for each of :data:`STUDIES` that the folder does not hold yet."""
-    folder.mkdir(parents=True, exist_ok=True)
-    missing = [name for name in STUDIES if not (folder / f"{name}.json").exists()]
     with tempfile.TemporaryDirectory() as cache:
+        jobs = [
+            (folder / f"{name}.json", (Record(records_folder() / name), Path(cache)))
+            for name in STUDIES
+        ]
         # One after the other: they have the coarse network in common.
-        jobs = [(records_folder() / name, Path(cache)) for name in missing]
-        for content in run_parallel(_work, jobs, 1):
-            write_json(folder / f"{content['study']}.json", content | here_and_now())
-
-
-def _work(folder: Path, cache: Path) -> dict[str, Any]:
-    return propagate(Record(folder), cache)
+        for one in run_missing(propagate, jobs, 1):
+            print(f"{one['study']}: written", flush=True)
 
 
 def read_propagation(folder: Path) -> dict[str, dict[str, Any]]:

@@ -7,7 +7,6 @@ Two callers on one record share the work; a kill costs at most the epoch that wa
 from __future__ import annotations
 
 import datetime
-import os
 import platform
 import sys
 from collections.abc import Iterator, Mapping
@@ -22,6 +21,7 @@ from tqdm import tqdm
 
 from mgcore.lab import cluster
 from mgcore.lab.canary import TOLERANCE, canary, deviation, digest
+from mgcore.lab.checkpoints import default_cache
 from mgcore.lab.claiming import Claims
 from mgcore.lab.execute import choose_device, cores, run_parallel, use_tf32
 from mgcore.lab.files import RecordError
@@ -42,14 +42,6 @@ def check_trials(trials: Any) -> int:
     if isinstance(trials, bool) or not isinstance(trials, int) or trials < 1:
         raise ValueError(f"trials={trials!r}; accepted: a whole number of at least 1.")
     return trials
-
-
-def default_cache() -> Path:
-    """Return the folder of checkpoints: ``MGCORE_CACHE``, else below the user's cache."""
-    named = os.environ.get("MGCORE_CACHE")
-    if named:
-        return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mgcore" / "trials"
 
 
 def run_study(

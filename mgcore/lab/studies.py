@@ -53,6 +53,8 @@ CHAPTERS: dict[str, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 CHAPTERS["further"] = tuple(s for s in STUDIES if s not in sum(CHAPTERS.values(), ()))
+# Of each study, where nobody names a number.
+DEFAULT_TRIALS = {"smoke": 2, "class": 3, "paper": 20}
 
 
 def study_protocol(

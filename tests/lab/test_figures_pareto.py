@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from mgcore.lab import figures_pareto
+from mgcore.lab.factors import Factor
 from mgcore.lab.figures_pareto import LOOKS, factors_plot, means, pareto_plot
-from mgcore.lab.pareto import WAYS, Factor
+from mgcore.lab.ways import WAYS
 
 
 def results(lost=()):

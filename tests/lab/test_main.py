@@ -9,10 +9,9 @@ import pytest
 import mgcore.__main__ as command_line
 from mgcore.__main__ import main
 from mgcore.lab import STUDIES, Record, study_protocol
-from mgcore.lab.chapters import DEFAULT_TRIALS
 from mgcore.lab.claims import criteria
 from mgcore.lab.record import reader_folder
-from mgcore.lab.studies import CHAPTERS
+from mgcore.lab.studies import CHAPTERS, DEFAULT_TRIALS
 from mgcore.many import LOWERING
 
 CLAIMS = Path(__file__).resolve().parents[2] / "book" / "claims.yml"
