@@ -247,4 +247,7 @@ def _sample(pieces: torch.Tensor, sigma: torch.Tensor, ink: torch.Tensor, n: int
     dose = (ink / (math.sqrt(2 * math.pi) * sigma))[:, None] * length  # (B, K)
     columns = factors[:, :, 0] * dose[..., None]  # (B, K, n)
     exposure = factors[:, :, 1].transpose(1, 2) @ columns  # (B, n, n), rows are y
-    return -torch.expm1(-exposure)
+    image = -torch.expm1(-exposure)
+    # A cell far from every stroke holds a number that float32 has as a denormal one, which some
+    # processes take for zero: it is zero in all of them.
+    return image.masked_fill(image < torch.finfo(torch.float32).tiny, 0)

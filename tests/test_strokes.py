@@ -24,6 +24,15 @@ def test_shapes_dtypes_range_and_labels():
     assert (border.amax(1) > 0.1).float().mean() < 0.05  # strokes stay within the picture
 
 
+def test_processes_that_take_denormal_numbers_for_zero_draw_the_same():
+    """A worker does, and a cell far from every stroke would hold one."""
+    kept = stroke_digits(50, 16)[0]
+    assert (kept[kept != 0] >= torch.finfo(torch.float32).tiny).all() and (kept == 0).any()
+    torch.set_flush_denormal(True)
+    assert torch.equal(stroke_digits(50, 16)[0], kept)
+    assert torch.equal(kept.double().float(), kept)
+
+
 def test_labels_are_uniform():
     uniform = _uniform(0, 0, 5000)
     assert uniform.min() >= 0 and uniform.max() < 1
