@@ -30,6 +30,7 @@ __all__ = [
     "roughness",
 ]
 
+LINES = 10  # trials, at most, that are told apart by lines of their own
 FLOOR = 0.005  # % of error: where a logarithmic axis puts 0; one image in 10,000 is above it
 
 
@@ -46,10 +47,11 @@ def convergence(
     ----------
     records : mapping of str to trials
         A column for each, under its name; for instance two preparations of the training images.
+        More than :data:`LINES` trials are drawn as their range alone.
     thesis : mapping, optional
         Table 4.1 or 4.2.
     """
-    figure = style.card(6.1, "Error before, during and after retraining, every trial")
+    figure = style.card(6.1, "Error before, during and after retraining")
     axes = figure.subplots(2, len(records), sharex="col", sharey="row", squeeze=False)
     least = [100.0, 100.0]
     for column, (name, trials) in enumerate(records.items()):
@@ -62,12 +64,13 @@ def convergence(
                 ax.set_ylabel(f"error on {images} images in %")
     for ax, value in zip(axes[:, 0], least, strict=True):
         _error_axis(ax, value)
+    thin = "thin, " if min(map(len, records.values())) <= LINES else ""
     line = {"color": LOOKS["new"].colour, "marker": "o", "linestyle": "none", "markersize": 5.5}
     handles = [style.network_handle(name) for name in LOOKS]
     handles += [
         style.handle(**line, label="measured on all images"),
         style.handle(**line, markerfacecolor=style.CARD, label="measured on a subset"),
-        style.handle(color=style.MUTED, linewidth=0.8, label="thick: mean; thin, shade: trials"),
+        style.handle(color=style.MUTED, linewidth=0.8, label=f"thick: mean; {thin}shade: trials"),
         style.handle(**line | {"color": style.MUTED, "marker": "|", "markersize": 11},
                      markeredgewidth=1.5, label="bar: 95 % interval of mean"),
     ]  # fmt: skip
@@ -113,7 +116,8 @@ def _histories(
         least = min(least, float(errors.min()))
         if len(trials) > 1:
             drawn = np.maximum(errors, FLOOR)
-            ax.plot(x, drawn, color=look.colour, linewidth=0.6, alpha=0.5)
+            if len(trials) <= LINES:
+                ax.plot(x, drawn, color=look.colour, linewidth=0.6, alpha=0.5)
             ax.fill_between(x, drawn.min(1), drawn.max(1), color=look.colour, alpha=0.12,
                             linewidth=0)  # fmt: skip
             mean, half = np.array([interval(row) for row in errors[whole]], dtype=float).T

@@ -174,6 +174,17 @@ def test_convergence_shows_error_means_and_diamonds():
     np.testing.assert_allclose(diamonds, [11.6, 3.6, 2.1, 0.6, 2.5, 0.1])
 
 
+def test_convergence_draws_trials_as_lines_while_they_can_be_told_apart():
+    for count, lines in ((figures.LINES, 4 * figures.LINES), (figures.LINES + 1, 0)):
+        figure = figures.convergence({"a": make_trials(count)})
+        thin = [line for line in figure.axes[0].lines if line.get_linewidth() == 0.6]
+        assert len(thin) == lines
+        said = [text.get_text() for text in figure.legends[0].get_texts()]
+        assert ("thick: mean; thin, shade: trials" in said) is bool(lines)
+        assert ("thick: mean; shade: trials" in said) is not bool(lines)
+        assert len(figure.axes[0].collections) >= 4  # the ranges
+
+
 def test_no_error_has_a_place_on_the_axis():
     trials = make_trials(2, spread=0.0)
     for trial in trials:
