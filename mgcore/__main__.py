@@ -127,15 +127,16 @@ def _bench_vectorised(options: argparse.Namespace) -> int:
 
 
 def _bench_newton(file: Path | None) -> int:
-    from mgcore.lab.bench_newton import product_costs, race, write
+    from mgcore.lab.bench_newton import product_costs, write
+    from mgcore.lab.bench_race import race
 
     costs, races = product_costs(), race()
     print(f"{'Hessian product at 28×28':<50}{'gradients':>10}")
     for cost in costs:
         print(f"{cost.network + ', ' + cost.form:<50}{cost.gradients:>10.2f}")
-    print(f"{'classifier phase, to the same loss':<50}{'seconds':>10}{'steps':>7}")
+    print(f"{'classifier phase, to the same loss':<50}{'seconds':>10}{'steps':>7}{'passes':>8}")
     for one in races:
-        print(f"{one.method:<50}{one.seconds:>10.2f}{one.steps:>7}")
+        print(f"{one.method:<50}{one.seconds:>10.2f}{one.steps:>7}{one.passes:>8}")
     if file:
         write(file, costs, races)
     return 0

@@ -1,29 +1,21 @@
-"""Measured cost of Newton's methods: a Hessian product in gradients, and a rival beside ours.
-
-Everything that is compared is measured in one call, alternately, in one thread.
-"""
+"""Measured cost of a Hessian product, in gradients; both in one call, in turn, in one thread."""
 
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from mgcore.classifier import ClassifierProblem, features
 from mgcore.curvature import flatten, local_model, unflatten
-from mgcore.data import load_digits
 from mgcore.lab.bench import seconds
+from mgcore.lab.bench_race import Race
 from mgcore.lab.execute import here_and_now, settle_process
 from mgcore.lab.files import write_atomically
-from mgcore.networks import CLASSIFIER, initial_weights
+from mgcore.networks import initial_weights
 from mgcore.objective import Objective
-from mgcore.steihaug import Local, trust_region
 
 
 @dataclass(frozen=True)
@@ -33,15 +25,6 @@ class ProductCost:
     network: str
     form: str
     gradients: float
-
-
-@dataclass(frozen=True)
-class Race:
-    """How long a method took to reach a loss on the classifier phase, and what it did."""
-
-    method: str
-    seconds: float
-    steps: int
 
 
 def product_costs(budget: float = 2.0, batch: int = 32) -> list[ProductCost]:
@@ -100,100 +83,6 @@ def _product_costs(pooling: bool, budget: float, batch: int) -> list[ProductCost
         network = "pooling" if pooling else "no pooling"
         found.append(ProductCost(network, form, 2 * spent / (before + gradient())))
     return found
-
-
-class Reached(Exception):
-    """Raised when the loss has been reached."""
-
-
-def race(count: int = 300, drop: float = 0.7, seed: int = 0) -> list[Race]:
-    """Train a classifier on cached features to the same loss by three means, in float64.
-
-    Parameters
-    ----------
-    count : int
-        Stroke digits at 28×28, of which the pooled network's features are cached.
-    drop : float
-        The loss to be reached, as a share of the loss at the start.
-    seed : int
-
-    Returns
-    -------
-    list of Race
-        pytorch-minimize's ``trust-ncg``; ours with the same closure, differentiated twice by
-        autograd; ours with the closed form of :class:`mgcore.classifier.ClassifierProblem`.
-
-    Raises
-    ------
-    ValueError
-        If pytorch-minimize is not installed.
-    """
-    try:
-        from torchmin import minimize
-    except ImportError:
-        raise ValueError(
-            "pytorch-minimize is not installed; accepted: pip install -e .[test]."
-        ) from None
-    settle_process()
-    digits = load_digits("strokes", count, 28)
-    images = digits.images[:, None].double() / 255
-    objective = Objective(28, True, alpha_w=1e-4)
-    start = initial_weights(28, True, torch.Generator().manual_seed(seed))
-    problem = ClassifierProblem(objective, features(objective, start, images), digits.labels)
-    x0 = torch.zeros_like(problem.pack(start))
-    target = drop * problem.value(x0)
-    still = {k: torch.zeros_like(w) for k, w in start.items() if k.startswith("conv")}
-
-    def closure(x: Tensor) -> Tensor:
-        loss = F.cross_entropy(problem.features @ x[:-10].view(10, -1).T + x[-10:], problem.labels)
-        return loss + objective.penalty({**still, CLASSIFIER: x[:-10].view(10, -1)})
-
-    def by_autograd(x: Tensor, _: int) -> Local:
-        x = x.detach().requires_grad_()
-        value = closure(x)
-        (g,) = torch.autograd.grad(value, x, create_graph=True)
-        return Local(
-            float(value.detach()),
-            g.detach(),
-            lambda d: torch.autograd.grad(g, x, d, retain_graph=True)[0],
-        )
-
-    def theirs(reached: Callable[[float], None]) -> None:
-        minimize(
-            closure, x0, method="trust-ncg", options={"gtol": 1e-12},
-            callback=lambda x: reached(problem.value(x.detach().flatten())),
-        )  # fmt: skip
-
-    def ours(local: Callable[[Tensor, int], Local]) -> Callable[[Callable], None]:
-        return lambda reached: trust_region(
-            local, lambda x, _: problem.value(x), x0, gtol=1e-12,
-            watch=lambda step, x, value: reached(value),
-        )  # fmt: skip
-
-    methods = {
-        "pytorch-minimize, trust-ncg": theirs,
-        "ours, the same closure": ours(by_autograd),
-        "ours, closed form": ours(lambda x, _: problem.local(x)),
-    }
-    return [_timed(name, method, target) for name, method in methods.items()]
-
-
-def _timed(name: str, method: Callable[[Callable], None], target: float) -> Race:
-    """Run a method until the value that it reports after a step is at most `target`."""
-    steps = 0
-
-    def reached(value: float) -> None:
-        nonlocal steps
-        steps += 1
-        if value <= target:
-            raise Reached
-
-    began = time.perf_counter()
-    try:
-        method(reached)
-    except Reached:
-        return Race(name, time.perf_counter() - began, steps)
-    raise FloatingPointError(f"{name} stopped after {steps} steps above the loss {target:.3g}.")
 
 
 def write(file: Path, costs: list[ProductCost], races: list[Race]) -> None:

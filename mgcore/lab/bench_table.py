@@ -11,7 +11,8 @@ from statistics import fmean, median
 import torch
 
 from mgcore.lab.bench import sgemm_rate, step_rate, surface_rate, training_rate, trial_flops
-from mgcore.lab.bench_newton import product_costs, race
+from mgcore.lab.bench_newton import product_costs
+from mgcore.lab.bench_race import race
 from mgcore.lab.bench_study import duel, newton_memory, study_rate
 from mgcore.lab.execute import cores, everywhere, here_and_now, settle_process
 from mgcore.lab.files import read_json, write_json

@@ -11,7 +11,7 @@ from typing import Any
 Trial = dict[str, Any]
 
 _RUN = r"(coarse|(?:new|transfer|multigrid)(?:_classifier)?)\.(0|1|last)\.(training|validation|gap)"
-_LANDSCAPE = r"landscape\.(coarse|transfer|multigrid)\.(radius|reach|curvature|loss)"
+_LANDSCAPE = r"landscape\.(coarse|transfer|multigrid)\.(radius|reach|curvature|rayleigh|loss)"
 _SURVIVAL = r"survival\.(new|transfer|multigrid)\.(conv1|pooled|conv2)\.(mean|best|silent)"
 _PREPARATION = r"preparation\.(new|transfer|multigrid)\.(original|prolonged)"
 
@@ -32,8 +32,8 @@ def _landscape(trial: Trial, network: str, what: str) -> float:
     found = trial["measures"]["landscape"][network]
     if what == "loss":
         return found["loss"]
-    if what == "curvature":
-        return fmean(found["curvature"])
+    if what in ("curvature", "rayleigh"):
+        return fmean(found["curvature"]) / (found["length"] ** 2 if what == "rayleigh" else 1.0)
     radius = math.exp(fmean(math.log(r) for r in found["radius"]))
     return radius * (found["length"] if what == "reach" else 1.0)
 
@@ -71,7 +71,8 @@ def cell(trial: Trial, name: str) -> float:
         a run (``"coarse"``, an arm, or ``"new_classifier"`` and so on) after epoch 0, 1 or last.
         ``"landscape.transfer.radius"``: the radius at which the loss doubles around a network in
         multiples of filter-normalised directions, ``"…reach"`` in absolute units, both geometric
-        means over directions; ``"…curvature"``; ``"…loss"`` at the centre.
+        means over directions; ``"…curvature"`` along them, ``"…rayleigh"`` the same for directions
+        of length 1 (the Rayleigh quotient of the Hessian); ``"…loss"`` at the centre.
         ``"survival.multigrid.conv2.mean"``: see :class:`mgcore.propagation.Survival`.
         ``"preparation.multigrid.prolonged"``: validation accuracy in percent on such images.
 

@@ -63,6 +63,12 @@ def committed(study: str, tier: str) -> Record | None:
     return record if record.numbers() else None
 
 
+def recorded(study: str, tier: str) -> Study | None:
+    """Return a study with all trials of its committed record, or None where there is none."""
+    record = committed(study, tier)
+    return Study(study, record, record.trials(), recorded=True) if record else None
+
+
 def check_choice(
     study: str = "baseline-original",
     tier: str = "paper",
@@ -154,9 +160,9 @@ def beside(study: str, **choice: Any) -> Study:
     """
     asked = {name: value for name, value in choice.items() if name != "progress"}
     protocol = check_choice(study, **asked)
-    record = committed(study, protocol.tier)
-    if record is not None and record.protocol.key() == protocol.key():
-        return Study(study, record, record.trials(), recorded=True)
+    found = recorded(study, protocol.tier)
+    if found is not None and found.protocol.key() == protocol.key():
+        return found
     return obtain(study, **choice)
 
 

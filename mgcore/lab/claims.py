@@ -19,6 +19,7 @@ import yaml
 from mgcore.lab.agreement import interval
 from mgcore.lab.cells import ACCEPTED, cell, is_cell
 from mgcore.lab.record import records_folder
+from mgcore.lab.thesis import printed
 
 Trial = dict[str, Any]
 AGAINST = "against:"
@@ -38,7 +39,8 @@ class Claim:
     against : mapping
         For a study the one that it is compared with, where a side asks for it.
     thesis : float or None
-        The thesis's difference or quotient; None where it gives no number.
+        The thesis's difference, by the tables that `source` names; None where it gives no number.
+        For one study among several see :meth:`thesis_for`.
     kind : str
         ``"numerical"``, ``"qualitative"`` or ``"mathematical"``.
     check : str
@@ -65,6 +67,20 @@ class Claim:
     tier: str = "paper"
     fingerprint: str = ""
 
+    def thesis_for(self, study: str) -> float | None:
+        """Return the thesis's difference by the tables that a study, and its other, repeat.
+
+        None where the claim is no difference, or the thesis does not print both sides.
+        """
+        if self.ratio or self.thesis is None:
+            return None
+        found = [
+            printed(self.against.get(study, "") if side.startswith(AGAINST) else study,
+                    side.removeprefix(AGAINST))
+            for side in self.sides
+        ]  # fmt: skip
+        return found[0] - found[1] if found and None not in found else None
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -86,6 +102,14 @@ class Verdict:
     high: float
     trials: int
     word: str
+
+    @property
+    def own_thesis(self) -> str:
+        """The thesis's number for the study, where it is another than the claim's, else empty."""
+        own = self.claim.thesis_for(self.study)
+        if own is None or f"{own:+.1f}" == f"{self.claim.thesis:+.1f}":
+            return ""
+        return f"thesis {own:+.1f}"
 
     def __str__(self) -> str:
         if math.isinf(self.high):  # of one trial

@@ -1,18 +1,16 @@
-"""Tables of evidence for experiment chapters: claims, measures, cost, provenance, optimizers."""
+"""Tables of evidence for experiment chapters: claims, measures, provenance."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from statistics import fmean
 
 from mgcore.lab.agreement import interval
 from mgcore.lab.cells import cell
-from mgcore.lab.chapters import Study, committed, numbers, provenance
+from mgcore.lab.chapters import Study, numbers, provenance, recorded
 from mgcore.lab.claims import Claim, Verdict, decide
 from mgcore.lab.protocol import ARMS
-from mgcore.lab.tables import Table, Trial, results_table, trials_of
-from mgcore.lab.thesis import Pairs, Stages
-from mgcore.networks import step_flops
+from mgcore.lab.tables import Table, results_table, trials_of
+from mgcore.lab.thesis import Pairs
 
 Studies = Mapping[str, Study]
 
@@ -54,28 +52,40 @@ def verdicts(
 def claims_table(
     claims: Sequence[Claim], studies: Studies, others: Mapping[str, Study] | None = None
 ) -> Table:
-    """Return a row for each claim: the thesis's statement and number, ours, and the verdict."""
+    """Return a row for each claim: the statement, what it takes, the thesis's number, ours, a word.
+
+    A study that repeats another table of the thesis than the claim's source has that table's
+    number below its own.
+    """
     found = verdicts(claims, studies, others)
     rows = []
     for claim in claims:
         if claim.id not in found:
             continue
-        cells = []
-        for heading in studies:
-            verdict = found[claim.id].get(heading)
-            cells.append(f"{verdict}\n{verdict.word}" if verdict else "–")
-        rows.append([f"{claim.text} (§{claim.section})", _thesis(claim), *cells])
+        cells = [_cell(found[claim.id].get(heading)) for heading in studies]
+        least = f"× {claim.least:g}" if claim.ratio else f"{claim.least:+g}" if claim.least else "0"
+        rows.append(
+            [f"{claim.text} (§{claim.section})", f"above {least}", _thesis(claim), *cells]
+        )  # fmt: skip
     counts = ", ".join(f"{name}: {trials_of(len(s.trials))}" for name, s in studies.items())
     return Table(
-        ["statement", "thesis", *studies], rows,
+        ["statement", "reproduced\nif", "thesis", *studies], rows,
         "The thesis's statements as differences in points, or as ratios (×), ours with the 95 % "
-        f"interval, and the verdict ({counts}).",
+        f"interval, and the verdict ({counts}). Reproduced: the whole interval lies above the "
+        "limit; not reproduced: all of it below; reversed: below zero (a ratio: below one) too; "
+        "undecided: the interval contains the limit.",
     )  # fmt: skip
+
+
+def _cell(verdict: Verdict | None) -> str:
+    if verdict is None:
+        return "–"
+    return "\n".join(part for part in (str(verdict), verdict.word, verdict.own_thesis) if part)
 
 
 def _thesis(claim: Claim) -> str:
     if claim.thesis is None:
-        return f"by eye\n({claim.source})"
+        return f"no number\n({claim.source})"
     return f"{claim.thesis:+.1f}\n({claim.source})"
 
 
@@ -107,12 +117,14 @@ def recorded_table(
         The table, and the numbers of :func:`mgcore.lab.chapters.numbers` as text, with one decimal;
         where the study is not recorded at the tier, a sentence and no numbers.
     """
-    record = committed(study, tier)
-    if record is None:
+    shown = recorded(study, tier)
+    if shown is None:
         return f"{study}: not recorded at the {tier} tier.", {}
-    shown = Study(study, record, record.trials(), recorded=True)
     said = {name: f"{value:.1f}" for name, value in numbers(shown).items()}
     return results_table(shown.trials, thesis, caption=caption), said
+
+
+_LANDSCAPE = {"radius": 2, "reach": 1, "curvature": 2, "rayleigh": 4, "loss": 2}  # and decimals
 
 
 def landscape_table(studies: Studies, caption: str = "") -> Table:
@@ -124,16 +136,18 @@ def landscape_table(studies: Studies, caption: str = "") -> Table:
     for heading, study in studies.items():
         for network in ("coarse", "transfer", "multigrid"):
             cells = [
-                _spread([cell(t, f"landscape.{network}.{what}") for t in study.trials], digits)
-                for what, digits in (("radius", 2), ("reach", 1), ("curvature", 2), ("loss", 2))
+                spread([cell(t, f"landscape.{network}.{what}") for t in study.trials], digits)
+                for what, digits in _LANDSCAPE.items()
             ]
             rows.append([f"{heading}\n{network}", *cells])
     return Table(
-        ["network", "radius\n× filters", "radius\nabsolute", "curvature\n× filters", "loss\nthere"],
+        ["network", "radius\n× filters", "radius\nabsolute", "curvature\n× filters",
+         "curvature\nabsolute", "loss\nthere"],
         rows,
-        f"{caption} Radius at which the loss doubles along random filter-normalised directions, in "
-        "multiples of the filters and in absolute units; curvature of the loss along them; loss at "
-        "the network itself. Mean over trials ± half-width of the 95 % interval.".strip(),
+        f"{caption} Radius at which the loss doubles along random filter-normalised directions, "
+        "and curvature of the loss along them, in multiples of the filters and in absolute units; "
+        "loss at the network itself, which is what doubles. Mean over trials ± half-width of the "
+        "95 % interval.".strip(),
     )  # fmt: skip
 
 
@@ -143,7 +157,7 @@ def survival_table(studies: Studies, caption: str = "") -> Table:
     for heading, study in studies.items():
         for arm in ARMS:
             cells = [
-                _spread([cell(t, f"survival.{arm}.conv2.{what}") for t in study.trials], 3)
+                spread([cell(t, f"survival.{arm}.conv2.{what}") for t in study.trials], 3)
                 for what in ("mean", "best", "silent")
             ]
             rows.append([f"{heading}\n{arm}", *cells])
@@ -161,7 +175,7 @@ def preparation_table(studies: Studies, caption: str = "") -> Table:
     for heading, study in studies.items():
         for arm in ARMS:
             cells = [
-                _spread([cell(t, f"preparation.{arm}.{how}") for t in study.trials], 1)
+                spread([cell(t, f"preparation.{arm}.{how}") for t in study.trials], 1)
                 for how in ("original", "prolonged")
             ]
             rows.append([f"{heading}\n{arm}", *cells])
@@ -169,65 +183,6 @@ def preparation_table(studies: Studies, caption: str = "") -> Table:
         ["trained on", "validated on\nimages as they are", "validated on\nP R x"], rows,
         f"{caption} Validation accuracy in % after the last epoch. Mean over trials ± half-width "
         "of the 95 % interval.".strip(),
-    )  # fmt: skip
-
-
-def optimizer_table(
-    trials: Sequence[Trial], thesis: Mapping[str, Stages] | None = None, caption: str = ""
-) -> Table:
-    """Return the six columns of Tables 4.3 and 4.4, ours above the thesis's.
-
-    "Initial" is after the first epoch of a stage, "after" is after its last, as in the tables
-    before.
-    """
-    rows = []
-    for arm in ARMS:
-        row = [arm]
-        for stage, run in (("classifier", f"{arm}_classifier"), ("network", arm)):
-            names = ("1.training", "1.validation", "last.validation")
-            for column, name in enumerate(names):
-                text = _spread([cell(t, f"{run}.{name}") for t in trials], 1)
-                if thesis:
-                    text += f"\nthesis {thesis[arm][stage][column]:.1f}"
-                row.append(text)
-        rows.append(row)
-    heads = ("training\nepoch 1", "val.\nepoch 1", "val.\nlast")
-    stages = ("classifier", "network")
-    columns = ["start", *(f"{stage},\n{head}" for stage in stages for head in heads)]
-    how = f"Accuracy in %: {trials_of(len(trials))}, so there is no interval."
-    if len(trials) > 1:
-        how = f"Accuracy in %: mean of {len(trials)} trials ± half-width of its 95 % interval."
-    return Table(columns, rows, f"{caption} {how}".strip())
-
-
-def work_table(studies: Studies, caption: str = "") -> Table:
-    """Return what each stage of each study cost: work, products, operations, time of one core.
-
-    Operations follow from the work: so many gradients, each three forward passes less what the
-    first layer saves (:func:`mgcore.networks.step_flops`).  Hours are for the thesis's 20 trials.
-    """
-    rows = []
-    for heading, study in studies.items():
-        for arm in ARMS:
-            for run in (f"{arm}_classifier", arm):
-                if run not in study.trials[0]["metrics"]:
-                    continue
-                last = [t["metrics"][run][-1] for t in study.trials]
-                epochs = study.protocol.n_fine
-                work = fmean(row.get("work", row["epoch"] * epochs) for row in last) / epochs
-                each = step_flops(study.protocol.resolution, study.protocol.pooling)
-                steps = [sum(r.get("products", 0) for r in t["metrics"][run]) for t in study.trials]
-                spent = [t["circumstances"]["seconds"][run]["training"] for t in study.trials]
-                rows.append(
-                    [f"{heading}\n{run.replace('_', ', ')}", f"{work:.1f}",
-                     f"{fmean(steps):.0f}" if any(steps) else "–",
-                     f"{work * epochs * each / 1e12:.2f}", f"{fmean(spent) / 60:.1f}",
-                     f"{20 * fmean(spent) / 3600:.2f}"]
-                )  # fmt: skip
-    return Table(
-        ["study, stage", "work\n(epochs of SGD)", "Hessian\nproducts", "TFLOP",
-         "minutes of\none core", "core-hours,\n20 trials"],
-        rows, caption,
     )  # fmt: skip
 
 
@@ -241,6 +196,7 @@ def provenance_table(studies: Sequence[Study]) -> Table:
     )
 
 
-def _spread(values: list[float], digits: int) -> str:
+def spread(values: list[float], digits: int) -> str:
+    """Return a mean over trials ± the half-width of its 95 % interval, where there is one."""
     mean, half = interval(values)
     return f"{mean:.{digits}f}" + ("" if half is None else f" ± {half:.{digits}f}")

@@ -36,7 +36,9 @@ FLOOR = 0.005  # % of error: where a logarithmic axis puts 0; one image in 10,00
 
 @style.styled
 def convergence(
-    records: Mapping[str, Sequence[Trial]], thesis: Mapping[str, Pairs] | None = TABLE_4_1
+    records: Mapping[str, Sequence[Trial]],
+    thesis: Mapping[str, Pairs] | None = TABLE_4_1,
+    title: str = "Error before, during and after retraining",
 ) -> Figure:
     """Draw the error by epoch, of coarse training and then of retraining (Fig. 4.1).
 
@@ -50,8 +52,9 @@ def convergence(
         More than :data:`LINES` trials are drawn as their range alone.
     thesis : mapping, optional
         Table 4.1 or 4.2.
+    title : str
     """
-    figure = style.card(6.1, "Error before, during and after retraining")
+    figure = style.card(6.1, title)
     axes = figure.subplots(2, len(records), sharex="col", sharey="row", squeeze=False)
     least = [100.0, 100.0]
     for column, (name, trials) in enumerate(records.items()):
@@ -153,7 +156,9 @@ def _histories(
 
 @style.styled
 def accuracy_table_plot(
-    records: Mapping[str, Sequence[Trial]], thesis: Mapping[str, Pairs] | None = TABLE_4_1
+    records: Mapping[str, Sequence[Trial]],
+    thesis: Mapping[str, Pairs] | None = TABLE_4_1,
+    title: str = "Error before, during and after retraining",
 ) -> Figure:
     """Draw each cell of Table 4.1: means with 95 % intervals against the thesis's diamonds.
 

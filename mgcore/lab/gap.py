@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from mgcore.lab.agreement import interval
 from mgcore.lab.cells import cell
 from mgcore.lab.thesis import Pairs, Stages
 
@@ -121,3 +122,28 @@ def beside(trials: Sequence[Trial], table: Mapping[str, Pairs] | Mapping[str, St
 def distance(cells: Cells) -> float:
     """Return the root mean square difference between ours and the thesis's, in points."""
     return fmean((ours - theirs) ** 2 for ours, theirs in cells.values()) ** 0.5
+
+
+def distance_interval(
+    trials: Sequence[Trial], table: Mapping[str, Pairs] | Mapping[str, Stages]
+) -> tuple[float, float | None]:
+    """Return the distance of trials to a table, and the half-width of its 95 % interval.
+
+    By the jackknife: the interval of Tukey's pseudo-values n D − (n − 1) D₋ᵢ, where D₋ᵢ is the
+    distance without trial i (Efron & Tibshirani, An Introduction to the Bootstrap, ch. 11).
+
+    Parameters
+    ----------
+    trials, table
+        As for :func:`beside`.
+
+    Returns
+    -------
+    (distance, half) : (float, float or None)
+        In points; None for one trial.
+    """
+    whole, n = distance(beside(trials, table)), len(trials)
+    if n == 1:
+        return whole, None
+    without = [distance(beside([*trials[:i], *trials[i + 1 :]], table)) for i in range(n)]
+    return whole, interval([n * whole - (n - 1) * one for one in without])[1]

@@ -1,6 +1,7 @@
 """The numbers that the thesis prints in its tables 4.1 to 4.4, to stand beside ours.
 
-Accuracies in %, means of twenty trials; the thesis gives no spread.  Plain data, as printed.
+Accuracies in %, means of twenty trials; the thesis gives no spread.  Plain data, as printed, and
+:func:`printed`, which finds the number for a cell.
 """
 
 from __future__ import annotations
@@ -42,3 +43,41 @@ TABLE_4_4: dict[str, Stages] = {
     "transfer": {"classifier": (92.8, 81.5, 91.4), "network": (99.7, 91.7, 92.4)},
     "multigrid": {"classifier": (85.2, 32.6, 35.9), "network": (97.2, 42.4, 50.8)},
 }
+
+# The table that a study repeats, by the first word of the study's name, "printed-" apart.
+_REPEATED = {
+    "baseline": TABLE_4_1, "strong": TABLE_4_1, "medium": TABLE_4_1,
+    "pooling": TABLE_4_2, "classifier": TABLE_4_3, "joint": TABLE_4_4,
+}  # fmt: skip
+
+
+def printed(study: str, name: str) -> float | None:
+    """Return what the thesis prints for a cell, in the table that a study repeats.
+
+    Parameters
+    ----------
+    study : str
+        A key of :data:`mgcore.lab.studies.STUDIES`.
+    name : str
+        An accuracy, as for :func:`mgcore.lab.cells.cell`: ``"multigrid.last.validation"``.
+
+    Returns
+    -------
+    float or None
+        Accuracy in %, or points for a gap; None where the thesis prints no such number.  Tables
+        4.3 and 4.4 have one training accuracy for each stage, after its first epoch.
+    """
+    table = _REPEATED.get(study.removeprefix("printed-").partition("-")[0])
+    run, epoch, metric = name.split(".") if name.count(".") == 2 else ("", "", "")
+    arm, _, classifier = run.partition("_")
+    if table is None or arm not in table or epoch == "0":
+        return None
+    if metric == "gap":
+        both = [printed(study, f"{run}.{epoch}.{part}") for part in ("training", "validation")]
+        return None if None in both else both[0] - both[1]
+    row = table[arm]
+    if metric in row:
+        return None if classifier else row[metric][epoch == "last"]
+    stage = row.get("classifier" if classifier else "network")
+    column = {"1.training": 0, "1.validation": 1, "last.validation": 2}.get(f"{epoch}.{metric}")
+    return None if stage is None or column is None else stage[column]

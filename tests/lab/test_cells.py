@@ -42,6 +42,7 @@ TRIAL = {
         ("landscape.transfer.radius", 2.0 ** (1 / 3)),  # the geometric mean
         ("landscape.transfer.reach", 10 * 2.0 ** (1 / 3)), ("landscape.coarse.reach", 1.0),
         ("landscape.transfer.curvature", 3.0), ("landscape.coarse.curvature", -3.0),
+        ("landscape.transfer.rayleigh", 0.03), ("landscape.coarse.rayleigh", -0.75),
         ("landscape.transfer.loss", 0.25), ("landscape.coarse.loss", 1.5),
         ("survival.new.conv1.mean", 0.1), ("survival.new.conv1.best", 0.2),
         ("survival.new.conv2.silent", 0.6), ("survival.multigrid.pooled.best", 0.8),

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 
 from mgcore.data import prepare
 from mgcore.lab import thesis
-from mgcore.lab.gap import beside, distance, gain, power, response, unseen
+from mgcore.lab.agreement import interval
+from mgcore.lab.gap import beside, distance, distance_interval, gain, power, response, unseen
 
 N = 28
 
@@ -99,3 +100,12 @@ def test_stages_stand_beside_the_thesis_cell_by_cell():
     assert cells["multigrid_classifier.last.validation"][1] == 38.3
     one["metrics"]["new"][1] = {"training_accuracy": 91.1 + 6, "validation_accuracy": 89.0}
     assert distance(beside([one], thesis.TABLE_4_3)) == pytest.approx(6 / 18**0.5)
+
+
+def test_the_distance_has_the_interval_of_the_jackknife():
+    """Where every cell is off by the same positive shift, the distance is the mean of shifts."""
+    shifts = [1.0, 2.5, 3.0, 5.5]
+    value, half = distance_interval([trial(shift) for shift in shifts], thesis.TABLE_4_1)
+    mean, width = interval(shifts)  # the jackknife of a mean is the t interval itself
+    assert (value, half) == (pytest.approx(mean), pytest.approx(width))
+    assert distance_interval([trial(1.0)], thesis.TABLE_4_1) == (pytest.approx(1.0), None)

@@ -145,6 +145,15 @@ def test_the_table_has_a_row_for_each_claim_and_links_where_the_evidence_is(entr
         assert f'href="{place(entry.claim)}"' in html
 
 
+def test_a_study_set_against_another_table_has_that_tables_number_beside_it(entries):
+    rows = dict(zip((e.claim.id for e in entries), ledger_table(entries).rows, strict=True))
+    row = rows["classifier-first-does-not-help-multigrid"]
+    assert row[1] == "+1.2, Tables 4.1, 4.3"
+    beside = {part.split(":")[0]: part for part in row[2].split("\n")[1:]}
+    assert beside["classifier-pooled"].endswith(" (thesis +25.6)")
+    assert "thesis" not in "".join(rows["multigrid-gap-large"][2])
+
+
 def test_criteria_are_said_in_words():
     by_id = {c.id: c for c in CLAIMS}
     assert criterion(by_id["multigrid-gap-large"]) == (
