@@ -7,8 +7,9 @@ how far to go.  Nobody can know whether the thesis's tables show this or the tex
 (:mod:`mgcore.steihaug`), so both are here.
 
 Followed are the defaults of XtractOpen/Meganet.m (``newton.m``, ``steihaugPCG.m``, ``Armijo.m``).
-One thing is not: for a classifier trained alone the package preconditions by its smoothness
-penalty, in a way that changed between its versions.
+Two things are not: for a classifier trained alone the package preconditions by its smoothness
+penalty, in a way that changed between its versions; and it stops before a step where the gradient's
+norm is below 1e-3, or below that share of the first one's, where ours goes on to its last epoch.
 """
 
 from __future__ import annotations

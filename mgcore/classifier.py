@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mgcore.curvature import check_labels
 from mgcore.linearised import softmax_hessian
-from mgcore.networks import CLASSIFIER, feature_maps
+from mgcore.networks import CLASSES, CLASSIFIER, WIDTHS, feature_maps, map_side
 from mgcore.objective import Objective
 from mgcore.penalties import smoothness, smoothness_gradient
 from mgcore.steihaug import Local
@@ -63,6 +64,12 @@ class ClassifierProblem:
         α of an additional ½ α ‖w‖² on the weights and the bias, which makes the problem strictly
         convex; the thesis has none.
 
+    Raises
+    ------
+    ValueError
+        Where there is not one label for each of at least one image, or the features are not as
+        many as the objective's network has.
+
     Notes
     -----
     A point is a vector: the weights (10, 64 · side²) row by row, then the bias.
@@ -76,9 +83,12 @@ class ClassifierProblem:
         bias: bool = True,
         tikhonov: float = 0.0,
     ) -> None:
-        if len(features) != len(labels):
+        check_labels(labels, len(features))
+        self.side = map_side(objective.resolution, objective.pooling)
+        if features.shape[1] != WIDTHS[1] * self.side**2:
             raise ValueError(
-                f"labels has {len(labels)} entries; accepted: {len(features)}, one for each image."
+                f"features has {features.shape[1]} an image; accepted: "
+                f"{WIDTHS[1] * self.side**2}, {WIDTHS[1]} maps of {self.side}×{self.side}."
             )
         self.objective, self.features, self.labels = objective, features, labels
         self.bias, self.tikhonov = bias, tikhonov
@@ -114,8 +124,8 @@ class ClassifierProblem:
         return Local(self._value(logits, x), gradient, hvp)
 
     def _split(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        count = 10 * self.features.shape[1]
-        return x[:count].view(10, -1), x[count:] if self.bias else None
+        count = CLASSES * self.features.shape[1]
+        return x[:count].view(CLASSES, -1), x[count:] if self.bias else None
 
     def _logits(self, x: Tensor) -> Tensor:
         w, b = self._split(x)
@@ -127,8 +137,7 @@ class ClassifierProblem:
         return torch.cat([*parts, residual.sum(dim=0)] if self.bias else parts)
 
     def _maps(self, x: Tensor) -> Tensor:
-        side = round((self.features.shape[1] // 64) ** 0.5)
-        return self._split(x)[0].unflatten(1, (-1, side, side))
+        return self._split(x)[0].unflatten(1, (-1, self.side, self.side))
 
     def _value(self, logits: Tensor, x: Tensor) -> float:
         loss = float(F.cross_entropy(logits.double(), self.labels))

@@ -79,10 +79,11 @@ def local_model(
     Raises
     ------
     ValueError
-        For an unknown `hessian`.
+        For an unknown `hessian`, or where there is not one label for each of at least one image.
     """
     if hessian not in HESSIANS:
         raise ValueError(f"hessian={hessian!r}; accepted: 'full' or 'gauss-newton'.")
+    check_labels(labels, len(images))
     leaves = {name: w.detach().requires_grad_() for name, w in weights.items()}
     itemsize = next(iter(leaves.values())).element_size()
     chunk = max(1, memory // pass_bytes(objective, 1, itemsize))
@@ -102,6 +103,22 @@ def local_model(
         whole = unflatten(gradient, leaves)
         objective.add_penalty_gradient(whole, leaves)
     return Local(loss + _penalty(objective, leaves), flatten(whole), hvp)
+
+
+def check_labels(labels: Tensor, images: int) -> None:
+    """Refuse labels that are not one for each of at least one image.
+
+    The mean over no image is not a number, and its gradient zero: it would count as converged.
+
+    Raises
+    ------
+    ValueError
+    """
+    if not len(labels) == images > 0:
+        raise ValueError(
+            f"labels has {len(labels)} entries for {images} images; accepted: one for each of at "
+            "least one image."
+        )
 
 
 def objective_value(
@@ -143,8 +160,9 @@ def _chunked(
     fixed = {name: w.detach() for name, w in leaves.items()}
     loss, gradient = 0.0, torch.zeros_like(flatten(fixed))
     for (x, y), share in zip(pieces, shares, strict=True):
-        logits = objective.logits(leaves, x)
-        parts = torch.autograd.grad(F.cross_entropy(logits, y), variables)
+        with torch.enable_grad():  # the caller's mode decides no more here than in the kept form
+            logits = objective.logits(leaves, x)
+            parts = torch.autograd.grad(F.cross_entropy(logits, y), variables)
         gradient += share * torch.cat([part.reshape(-1) for part in parts])
         loss += share * _cross_entropy(logits, y)
 
@@ -155,7 +173,8 @@ def _chunked(
     def gauss_newton(x: Tensor, y: Tensor, parts: Weights) -> Tensor:
         logits, pushed = torch.func.jvp(lambda w: objective.logits(w, x), (fixed,), (dict(parts),))
         curved = softmax_hessian(logits.softmax(dim=1), pushed)
-        back = torch.autograd.grad(objective.logits(leaves, x), variables, curved)
+        with torch.enable_grad():
+            back = torch.autograd.grad(objective.logits(leaves, x), variables, curved)
         return torch.cat([part.reshape(-1) for part in back])
 
     one = full if hessian == "full" else gauss_newton

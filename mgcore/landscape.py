@@ -107,7 +107,14 @@ def curvature(
     float
         In loss per squared multiple of the direction; divide by the direction's squared length
         for the curvature in absolute units.
+
+    Raises
+    ------
+    ValueError
+        If `step` is not positive.
     """
+    if not 0 < step < math.inf:
+        raise ValueError(f"step={step!r}; accepted: a positive, finite number.")
     ahead, here, behind = (
         _loss(objective, weights, direction, t, images, labels) for t in (step, 0.0, -step)
     )
@@ -143,9 +150,18 @@ def doubling_radius(
     float
         In multiples of the direction; times its length it is in absolute units.  A loss that has
         doubled at reach[0] already, or not yet at reach[1], counts as doubling there.
+
+    Raises
+    ------
+    ValueError
+        If `reach` is no range of positive numbers, or the loss at the centre is not finite.
     """
     least, most = reach
+    if not 0 < least <= most < math.inf:
+        raise ValueError(f"reach={reach!r}; accepted: two positive numbers, the smaller first.")
     limit = 2 * _loss(objective, weights, direction, 0.0, images, labels)
+    if not math.isfinite(limit):
+        raise ValueError("weights have a loss that is not finite; accepted: a finite loss.")
 
     def doubled(t: float) -> bool:
         return not _loss(objective, weights, direction, t, images, labels) < limit

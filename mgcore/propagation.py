@@ -53,8 +53,10 @@ def correlations(images: Tensor, maps: Tensor, shift: int = SHIFT) -> Tensor:
     Raises
     ------
     ValueError
-        If the maps are not of the size of the image or a half, a quarter, … of it.
+        If the maps are not finite, or not of the size of the image or a half, a quarter, … of it.
     """
+    if not bool(torch.isfinite(maps).all()):
+        raise ValueError("maps has values that are not finite; accepted: finite numbers.")
     wanted, given = maps.shape[-1], images.shape[-1]
     while images.shape[-1] > wanted and images.shape[-1] % 2 == 0:
         images = restrict(images)
@@ -72,8 +74,9 @@ def correlations(images: Tensor, maps: Tensor, shift: int = SHIFT) -> Tensor:
 def survival(images: Tensor, maps: Tensor, shift: int = SHIFT) -> Survival:
     """Return :class:`Survival` of `images` in `maps`; arguments as for :func:`correlations`."""
     found = correlations(images, maps, shift)
+    silent = (_standardise(maps) == 0).all(dim=-1)  # whatever the image, which may be blank
     return Survival(
-        float(found.mean()), float(found.amax(dim=1).mean()), float((found == 0).double().mean())
+        float(found.mean()), float(found.amax(dim=1).mean()), float(silent.double().mean())
     )
 
 

@@ -7,19 +7,31 @@ step and what it promises.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from mgcore.truncated_cg import Product, Step, steihaug
 
 __all__ = ["Local", "Outcome", "Step", "Taken", "steihaug", "trust_region", "trust_region_step"]
 
+MAX_RADIUS = 1000.0  # Δ̂, scipy's default
+
 
 class Local(NamedTuple):
-    """A function at a point: its value, its gradient and its Hessian product there."""
+    """A function at a point: its value, its gradient and its Hessian product there.
+
+    Attributes
+    ----------
+    value : float
+    gradient : Tensor, shape (n,)
+    hvp : callable
+        d ↦ H d for d of shape (n,).
+    """
 
     value: float
     gradient: Tensor
@@ -84,9 +96,10 @@ def trust_region_step(
     x: Tensor,
     radius: float,
     *,
-    max_radius: float = 1000.0,
+    max_radius: float = MAX_RADIUS,
     eta: float = 0.15,
     cg_iterations: int | None = None,
+    preconditioner: Product | None = None,
 ) -> Taken:
     """Take one outer iteration of Algorithm 4.1 from `x`.
 
@@ -103,12 +116,23 @@ def trust_region_step(
         The step is taken if actual over predicted reduction exceeds it.
     cg_iterations : int, optional
         Hessian products the subproblem may take.
+    preconditioner : callable, optional
+        As for :func:`steihaug`: Δ then bounds the step in the norm of M.
 
     Returns
     -------
     Taken
+
+    Raises
+    ------
+    ValueError
+        If a radius is out of range, or the subproblem refuses its gradient or a product.
     """
-    s = steihaug(here.hvp, here.gradient, radius, max_iterations=cg_iterations)
+    _check_radii(radius, max_radius)
+    s = steihaug(
+        here.hvp, here.gradient, radius,
+        max_iterations=cg_iterations, preconditioner=preconditioner,
+    )  # fmt: skip
     there = value(x + s.p)
     ratio = (here.value - there) / s.predicted_reduction if s.predicted_reduction > 0 else 0.0
     if not ratio >= 0.25:  # also where the value there is not a number
@@ -120,18 +144,27 @@ def trust_region_step(
     return Taken(x, here.value, radius, False, s)
 
 
+def _check_radii(radius: float, max_radius: float) -> None:
+    # From an infinite radius a refused step leads nowhere: a quarter of it is infinite too.
+    if not 0 < max_radius < math.inf:
+        raise ValueError(f"max_radius={max_radius!r}; accepted: a positive, finite number.")
+    if not 0 < radius <= max_radius:
+        raise ValueError(f"radius={radius!r}; accepted: positive, at most {max_radius=}.")
+
+
 def trust_region(
     local: Callable[[Tensor, int], Local],
     value: Callable[[Tensor, int], float],
     x: Tensor,
     *,
     radius: float = 1.0,
-    max_radius: float = 1000.0,
+    max_radius: float = MAX_RADIUS,
     eta: float = 0.15,
     gtol: float = 1e-4,
     max_steps: int = 1000,
     max_products: int | None = None,
     cg_iterations: int | None = None,
+    preconditioner: Product | None = None,
     watch: Callable[[int, Tensor, float], None] = lambda step, x, value: None,
 ) -> Outcome:
     """Minimise a function by trust regions (Algorithm 4.1), each solved by :func:`steihaug`.
@@ -150,17 +183,20 @@ def trust_region(
     eta : float
         A step is taken if actual over predicted reduction exceeds it, 0 ≤ η < ¼.
     gtol : float
-        Stop when ‖g‖ falls below it.
+        Stop when ‖g‖ is not above it.
     max_steps, max_products : int
         Outer iterations and Hessian products at most.
     cg_iterations : int, optional
         Hessian products a subproblem may take.
+    preconditioner : callable, optional
+        As for :func:`steihaug`; the same for every iteration.
     watch : callable
         Called after each outer iteration with its number, the point and its value.
 
     Returns
     -------
     Outcome
+        Not converged also where a refused step is too short to move x: no smaller one would.
 
     Raises
     ------
@@ -169,24 +205,28 @@ def trust_region(
     """
     if not 0 <= eta < 0.25:
         raise ValueError(f"eta={eta!r}; accepted: 0 up to, not including, ¼.")
-    if not 0 < radius <= max_radius:
-        raise ValueError(f"radius={radius!r}; accepted: positive, at most {max_radius=}.")
+    _check_radii(radius, max_radius)
     products = boundary = negative = 0
     for step in range(max_steps):
         here = local(x, step)
-        if float(here.gradient.norm()) < gtol:
+        if float(here.gradient.norm()) <= gtol:
             return Outcome(x, here.value, step, products, radius, True, boundary, negative)
         if max_products is not None and products >= max_products:
             return Outcome(x, here.value, step, products, radius, False, boundary, negative)
+        left = math.inf if max_products is None else max_products - products
+        cap = min(len(x) if cg_iterations is None else cg_iterations, left)
         taken = trust_region_step(
-            here, lambda y, k=step: value(y, k), x, radius,
-            max_radius=max_radius, eta=eta, cg_iterations=cg_iterations,
+            here, lambda y, k=step: value(y, k), x, radius, max_radius=max_radius, eta=eta,
+            cg_iterations=cap, preconditioner=preconditioner,
         )  # fmt: skip
+        stuck = not taken.accepted and torch.equal(x + taken.step.p, x)
         x, radius = taken.x, taken.radius
         products += taken.step.iterations
         boundary += taken.step.hits_boundary
         negative += taken.step.negative_curvature
         watch(step, x, taken.value)
-    final = local(x, max_steps)
-    converged = float(final.gradient.norm()) < gtol
+        if stuck:
+            return Outcome(x, here.value, step + 1, products, radius, False, boundary, negative)
+    final = local(x, max(max_steps - 1, 0))  # on the last data: there may be none after them
+    converged = float(final.gradient.norm()) <= gtol
     return Outcome(x, final.value, max_steps, products, radius, converged, boundary, negative)

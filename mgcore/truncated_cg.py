@@ -75,20 +75,22 @@ def steihaug(
     Raises
     ------
     ValueError
-        If the radius is not positive, the gradient not a finite vector, or a product no number.
+        If the radius is not positive, the cap negative, the gradient not a finite vector, a
+        product not finite or the preconditioner not positive.
     """
     if not radius > 0:
         raise ValueError(f"radius={radius!r}; accepted: a positive number.")
-    if gradient.ndim != 1 or not bool(torch.isfinite(gradient).all()):
-        raise ValueError(
-            f"gradient has shape {tuple(gradient.shape)} or is not finite; accepted: a finite "
-            "vector."
-        )
+    if max_iterations is not None and max_iterations < 0:
+        raise ValueError(f"max_iterations={max_iterations!r}; accepted: 0 or more.")
+    if gradient.ndim != 1:
+        raise ValueError(f"gradient has shape {tuple(gradient.shape)}; accepted: a vector.")
+    if not bool(torch.isfinite(gradient).all()):
+        raise ValueError("gradient has entries that are not finite; accepted: finite numbers.")
     precondition = preconditioner or torch.Tensor.clone
     z, r = torch.zeros_like(gradient), gradient.clone()
     y = precondition(r)
     d = -y
-    ry = float(r @ y)
+    ry = _square(r, y, preconditioner)
     size = math.sqrt(ry)
     tolerance = min(0.5, math.sqrt(size)) * size if tolerance is None else tolerance
     limit = len(gradient) if max_iterations is None else max_iterations
@@ -98,8 +100,10 @@ def steihaug(
             return Step(z, False, iteration, reduction, False)
         product = hvp(d)
         curvature, slope = float(d @ product), float(r @ d)
-        if math.isnan(curvature):
-            raise ValueError("hvp returns what is not a number; accepted: a finite product.")
+        if not math.isfinite(curvature):
+            raise ValueError(
+                f"hvp returns B d with dᵀBd = {curvature}; accepted: a finite product."
+            )
         alpha = ry / curvature if curvature > 0 else math.inf
         ahead = zz + 2 * alpha * zd + alpha * alpha * dd
         if not ahead < radius**2:  # also where alpha is, or overflows to, infinity
@@ -112,12 +116,27 @@ def steihaug(
         reduction -= alpha * slope + 0.5 * alpha**2 * curvature
         r = r + alpha * product
         y = precondition(r)
-        ry, before = float(r @ y), ry
+        ry, before = _square(r, y, preconditioner), ry
         beta = ry / before
         # Products with M are not to be had, hence recurrences (Conn, Gould & Toint, §7.5.1).
         zz, zd, dd = ahead, beta * (zd + alpha * dd), ry + beta**2 * dd
         d = beta * d - y
     return Step(z, False, limit, reduction, False)
+
+
+def _square(r: Tensor, y: Tensor, preconditioner: Product | None) -> float:
+    """Return rᵀ M⁻¹ r, which has to be a number that is not negative."""
+    value = float(r @ y)
+    if 0 <= value < math.inf:
+        return value
+    if preconditioner is not None:
+        raise ValueError(
+            f"preconditioner gives rᵀM⁻¹r = {value:.3g}; accepted: M symmetric positive definite."
+        )
+    raise ValueError(
+        f"gradient leads to a residual whose square is {value:.3g} in {r.dtype}; accepted: one "
+        "that the type can hold."
+    )
 
 
 def _boundary(

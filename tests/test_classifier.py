@@ -165,4 +165,18 @@ def test_a_missing_label_is_one_sentence():
     objective, weights, images, labels = given()
     with pytest.raises(ValueError) as raised:
         problem(objective, weights, images, labels[:-1])
-    assert str(raised.value) == "labels has 11 entries; accepted: 12, one for each image."
+    assert str(raised.value) == (
+        "labels has 11 entries for 12 images; accepted: one for each of at least one image."
+    )
+    with pytest.raises(ValueError, match="labels has 0 entries for 0 images"):
+        ClassifierProblem(objective, torch.ones(0, 64 * 4), labels[:0])
+
+
+def test_features_of_another_network_are_one_sentence():
+    objective, _, _, labels = given()
+    with pytest.raises(ValueError) as raised:
+        ClassifierProblem(objective, torch.ones(12, 384), labels)
+    side = objective.resolution // 2 if objective.pooling else objective.resolution
+    assert str(raised.value) == (
+        f"features has 384 an image; accepted: {64 * side**2}, 64 maps of {side}×{side}."
+    )

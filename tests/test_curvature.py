@@ -138,6 +138,17 @@ def test_chunks_give_what_the_kept_pass_gives(pooling, padding, hessian, chunk):
     assert relative(chunked.hvp(d), kept.hvp(d)) < 1e-12
 
 
+@pytest.mark.parametrize("hessian", ["full", "gauss-newton"])
+@pytest.mark.parametrize("memory", [0, 2**30])
+def test_both_forms_work_where_gradients_are_switched_off(hessian, memory):
+    given = problem(True, "zeros", **PENALTIES)
+    here = local_model(*given, hessian, memory=memory)
+    d = direction(given[1])
+    with torch.no_grad():
+        off = local_model(*given, hessian, memory=memory)
+        assert torch.equal(off.gradient, here.gradient) and torch.equal(off.hvp(d), here.hvp(d))
+
+
 @BOTH
 def test_the_networks_own_layout_without_a_bias(hessian):
     """All 18,720 stencil entries at once: kept against chunked, and the gradient by autograd."""
@@ -297,6 +308,18 @@ def test_softmax_hessian_is_definite_where_the_network_is_all_but_sure(scale):
     size = exact.norm(dim=1)
     assert ((product - exact).norm(dim=1) < 1e-5 * size)[size > 1e-30].all()  # float32's range
     assert ((d * product).sum(dim=1) >= 0).all()
+
+
+@pytest.mark.parametrize("images, labels", [(0, 0), (3, 2), (2, 3), (0, 1)])
+@pytest.mark.parametrize("memory", [0, 2**30])
+def test_labels_that_do_not_go_with_images_are_one_sentence(images, labels, memory):
+    objective, weights, x, y = problem()
+    with pytest.raises(ValueError) as raised:
+        local_model(objective, weights, x[:images], y[:labels], memory=memory)
+    assert str(raised.value) == (
+        f"labels has {labels} entries for {images} images; accepted: one for each of at least one "
+        "image."
+    )
 
 
 def test_an_unknown_hessian_is_one_sentence():

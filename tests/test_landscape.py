@@ -162,6 +162,29 @@ def test_the_doubling_radius_stays_within_reach(along):
     assert doubling_radius(*given, reach=(0.3, 30.0)) == pytest.approx(10.0, rel=0.01)
 
 
+@pytest.mark.parametrize("reach", [(0.0, 1.0), (2.0, 1.0), (-1.0, 1.0), (1.0, math.inf)])
+def test_a_reach_that_is_no_range_is_one_sentence(along, reach):
+    with pytest.raises(ValueError) as raised:
+        doubling_radius(*along[0](lambda t: 1.0), reach=reach)
+    assert str(raised.value) == (
+        f"reach={reach!r}; accepted: two positive numbers, the smaller first."
+    )
+
+
+@pytest.mark.parametrize("step", [0.0, -0.1, math.nan])
+def test_a_step_of_no_length_is_one_sentence(along, step):
+    with pytest.raises(ValueError) as raised:
+        curvature(*along[0](lambda t: 1.0), step=step)
+    assert str(raised.value) == f"step={step!r}; accepted: a positive, finite number."
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf])
+def test_a_network_without_a_loss_has_no_doubling_radius(along, loss):
+    with pytest.raises(ValueError) as raised:
+        doubling_radius(*along[0](lambda t: loss))
+    assert str(raised.value) == "weights have a loss that is not finite; accepted: a finite loss."
+
+
 def test_the_doubling_radius_of_a_network(rng):
     """Where its answers are right and sure, the loss doubles on both sides."""
     weights = state()

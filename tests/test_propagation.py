@@ -80,6 +80,31 @@ def test_constant_maps_are_silent_and_count_as_nothing(images):
     assert tuple(blank) == (0, 0, 1)
 
 
+def test_a_constant_whose_mean_is_rounded_is_silent():
+    """The mean of 196 times 0.3 is not 0.3: what is left is rounding, not a picture."""
+    images = torch.rand(2, 1, 14, 14, dtype=torch.float64)
+    flat = torch.full((2, 3, 14, 14), 0.3, dtype=torch.float64)
+    assert float((flat - flat.mean(dim=(-2, -1), keepdim=True)).norm()) > 0
+    assert tuple(survival(images, flat)) == (0, 0, 1)
+
+
+def test_a_blank_image_makes_no_map_silent(images, rng):
+    maps = torch.randn(3, 4, 8, 8, generator=rng, dtype=torch.float64)
+    images[1] = 0.5
+    found = survival(images, maps)
+    assert found.silent == 0 and found.best > 0
+    assert float(correlations(images, maps)[1].abs().max()) == 0
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_maps_that_are_not_finite_are_one_sentence(images, value):
+    maps = torch.ones_like(images)
+    maps[0, 0, 0, 0] = value
+    with pytest.raises(ValueError) as raised:
+        survival(images, maps)
+    assert str(raised.value) == "maps has values that are not finite; accepted: finite numbers."
+
+
 def test_best_is_over_channels_and_mean_over_all(images, rng):
     maps = torch.randn(3, 4, 8, 8, generator=rng, dtype=torch.float64)
     found, table = survival(images, maps), correlations(images, maps).numpy()

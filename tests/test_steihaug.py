@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.optimize import minimize, rosen, rosen_der, rosen_hess_prod
 
-from mgcore.steihaug import Local, trust_region, trust_region_step
+from mgcore.steihaug import Local, steihaug, trust_region, trust_region_step
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,100 @@ def test_it_stops_when_the_products_are_spent():
         local, lambda x, _: 0.5 * float(x @ b @ x), start, max_products=7, cg_iterations=3,
         gtol=1e-12,
     )  # fmt: skip
-    assert 7 <= outcome.products < 7 + 3 and not outcome.converged
+    assert outcome.products == 7 and not outcome.converged  # 3, 3 and 1
+
+    def first(**limits):
+        return trust_region(
+            local, lambda x, _: 0.5 * float(x @ b @ x), 1 / b.diagonal(), radius=99.0, gtol=1e-12,
+            **limits,
+        ).products  # fmt: skip
+
+    assert first(max_products=1) == 1 < first(max_steps=1)  # the first subproblem is cut as well
+
+
+def test_without_a_cap_a_subproblem_takes_as_many_products_as_there_are_unknowns():
+    """A tolerance of next to nothing, which rounding never reaches."""
+    b = torch.diag(torch.logspace(-6, 6, 9, dtype=torch.float64))
+    x = torch.ones(9, dtype=torch.float64)
+    here = Local(0.5 * float(x @ b @ x), b @ x, lambda d: b @ d)
+    assert steihaug(here.hvp, here.gradient, 1e9, tolerance=0.0).iterations == 9
+    step = trust_region_step(here, lambda y: 0.5 * float(y @ b @ y), x, 999.0).step
+    assert step.iterations <= 9
+
+
+def stumps(x, k):
+    """Rosenbrock's function so high up that its last digits are lost."""
+    x = x.numpy()
+    return Local(
+        rosen(x) + 1e6, torch.from_numpy(rosen_der(x)),
+        lambda d: torch.from_numpy(rosen_hess_prod(x, d.numpy())),
+    )  # fmt: skip
+
+
+def test_it_ends_where_no_step_moves_the_point():
+    start = torch.tensor([-1.2, 1.0], dtype=torch.float64)
+    seen = []
+    high = trust_region(
+        stumps, lambda x, _: rosen(x.numpy()) + 1e6, start, gtol=0.0,
+        watch=lambda step, x, value: seen.append(step),
+    )  # fmt: skip
+    assert not high.converged and high.steps == len(seen) < 200
+    assert rosen(high.x.numpy()) < 1e-6  # as far as the digits go
+    nowhere = trust_region(lambda x, _: quadratic(x), lambda x, _: math.nan, X)
+    assert not nowhere.converged and torch.equal(nowhere.x, X) and 20 < nowhere.steps < 60
+    without = trust_region(lambda x, _: quadratic(x), lambda x, _: 0.0, X, cg_iterations=0)
+    assert not without.converged and without.steps == 1 and without.products == 0
+
+
+def test_no_gradient_at_all_is_convergence_whatever_the_tolerance():
+    exact = trust_region(
+        lambda x, _: quadratic(x), lambda x, _: 0.5 * float(x @ x), X, radius=9.0, gtol=0.0
+    )
+    assert exact.converged and exact.steps == 1 and not exact.x.any()
+
+
+@pytest.mark.parametrize("most", [0, 1, 4])
+def test_it_asks_for_as_many_minibatches_as_it_takes_steps(most):
+    factors, asked = [1.0, 2.0, 3.0, 4.0], set()
+
+    def local(x, k):
+        asked.add(k)
+        return quadratic(x, factors[k])
+
+    outcome = trust_region(
+        local, lambda x, k: 0.5 * factors[k] * float(x @ x), 9 * X, max_steps=most, gtol=1e-12
+    )
+    assert asked == set(range(max(most, 1))) and outcome.steps == most and not outcome.converged
+    assert outcome.value == quadratic(outcome.x, factors[max(most - 1, 0)]).value
+
+
+def test_convergence_in_the_last_step_is_noticed():
+    outcome = trust_region(
+        lambda x, _: quadratic(x), lambda x, _: 0.5 * float(x @ x), X, radius=9.0, max_steps=1
+    )
+    assert outcome.converged and outcome.steps == 1
+
+
+def test_a_preconditioner_reaches_the_subproblem():
+    b = torch.diag(torch.logspace(0, 4, 12, dtype=torch.float64))
+    start = torch.ones(12, dtype=torch.float64)
+
+    def local(x, _):
+        return Local(0.5 * float(x @ b @ x), b @ x, lambda d: b @ d)
+
+    plain, helped = (
+        trust_region(
+            local,
+            lambda x, _: 0.5 * float(x @ b @ x),
+            start,
+            radius=900.0,
+            gtol=1e-9,
+            preconditioner=m,
+        )  # fmt: skip
+        for m in (None, lambda r: r / b.diagonal())
+    )
+    assert plain.converged and helped.converged
+    assert helped.products == 1 < plain.products / 5  # M = B solves it in one
 
 
 @pytest.mark.parametrize(
@@ -184,6 +277,9 @@ def test_it_stops_when_the_products_are_spent():
         (lambda: trust_region(None, None, torch.ones(1), eta=0.5), "eta=0.5"),
         (lambda: trust_region(None, None, torch.ones(1), radius=-1.0), "radius=-1.0"),
         (lambda: trust_region(None, None, torch.ones(1), radius=2.0, max_radius=1.0), "radius=2"),
+        (lambda: trust_region(None, None, torch.ones(1), max_radius=math.inf), "max_radius=inf"),
+        (lambda: trust_region_step(quadratic(X), None, X, 2000.0), "radius=2000.0"),
+        (lambda: trust_region_step(quadratic(X), None, X, math.inf), "radius=inf"),
     ],
 )
 def test_bad_input_is_one_sentence(call, word):

@@ -1,11 +1,12 @@
 """The subproblem over a ball: against Newton's step, Cauchy's point and dense linear algebra."""
 
 import math
+from fractions import Fraction
 
 import pytest
 import torch
 
-from mgcore.truncated_cg import steihaug
+from mgcore.truncated_cg import _boundary, steihaug
 
 
 def model(b, g, p):
@@ -149,14 +150,51 @@ def test_without_a_radius_it_ends_before_the_first_direction_of_no_curvature():
     assert step.predicted_reduction == pytest.approx(-model(b, g, step.p), rel=1e-12)
 
 
+@pytest.mark.parametrize("zd", [1e8, -1e8])
+def test_the_boundary_is_met_to_the_last_digits_where_a_root_cancels(zd):
+    """z almost on the boundary, and d almost along it or against it: one root is tiny."""
+    radius, dd = 1e8, 1.0
+    zz = radius**2 * (1 - 1e-15)
+    tau = _boundary(zz, zd, dd, radius, slope=-1.0, curvature=1.0)
+    # The exact positive root of τ² dd + 2 τ zd + zz − Δ² = 0, in rational arithmetic.
+    a, half, c = Fraction(dd), Fraction(zd), Fraction(zz) - Fraction(radius) ** 2
+    root = Fraction(math.isqrt(int((half**2 - a * c) * 10**60)), 10**30)
+    exact = (-half + root) / a
+    assert tau == pytest.approx(float(exact), rel=1e-12) and tau > 0
+
+
 @pytest.mark.parametrize(
     "call, word",
     [
         (lambda: steihaug(lambda d: d, torch.ones(2), 0.0), "radius=0.0"),
         (lambda: steihaug(lambda d: d, torch.ones(2), math.nan), "radius=nan"),
         (lambda: steihaug(lambda d: d, torch.ones(2, 2), 1.0), "gradient has shape"),
-        (lambda: steihaug(lambda d: d, torch.tensor([math.nan]), 1.0), "finite"),
+        (lambda: steihaug(lambda d: d, torch.tensor([math.nan]), 1.0), "gradient has entries"),
+        (lambda: steihaug(lambda d: d, torch.ones(2), 1.0, max_iterations=-1), "max_iterations=-1"),
         (lambda: steihaug(lambda d: d * math.nan, torch.ones(2), 1.0), "hvp returns"),
+        (lambda: steihaug(lambda d: d * math.inf, torch.ones(2), 1.0), "hvp returns"),
+        (lambda: steihaug(lambda d: d * -math.inf, torch.ones(2), 1.0), "hvp returns"),
+        (lambda: steihaug(lambda d: d, torch.full((2,), 1e20), 1.0), "inf in torch.float32"),
+        (
+            lambda: steihaug(lambda d: d, torch.ones(2), 1.0, preconditioner=lambda r: -r),
+            "preconditioner gives .* = -2",
+        ),
+        (
+            lambda: steihaug(
+                lambda d: d, torch.ones(2), 1.0, preconditioner=lambda r: r * math.nan
+            ),
+            "preconditioner gives .* = nan",
+        ),
+        (
+            lambda: steihaug(
+                lambda d: torch.tensor([1.0, 3.0]) * d,
+                torch.ones(2),
+                9.0,
+                tolerance=0.0,
+                preconditioner=lambda r: r if r[0] == 1 else -r,
+            ),
+            "preconditioner gives .* = -0.5",
+        ),
     ],
 )
 def test_bad_input_is_one_sentence(call, word):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from mgcore.curvature import flatten, local_model, unflatten
 from mgcore.lab.bench import seconds
 from mgcore.lab.bench_race import Race
 from mgcore.lab.execute import here_and_now, settle_process
-from mgcore.lab.files import write_atomically
+from mgcore.lab.files import read_json, write_json
 from mgcore.networks import initial_weights
 from mgcore.objective import Objective
 
@@ -48,6 +49,25 @@ def _product_costs(pooling: bool, budget: float, batch: int) -> list[ProductCost
     images = torch.rand(batch, 1, 28, 28, generator=draw)
     labels = torch.arange(batch) % 10
     leaves = {k: w.clone().requires_grad_() for k, w in weights.items()}
+
+    def gradient() -> float:
+        return seconds(lambda: objective.gradient(leaves, images, labels), budget)
+
+    found = []
+    for form, product in forms(objective, weights, images, labels).items():
+        d = torch.randn(sum(w.numel() for w in weights.values()), generator=draw)
+        before = gradient()
+        spent = seconds(lambda p=product, d=d: p(d), budget)
+        network = "pooling" if pooling else "no pooling"
+        found.append(ProductCost(network, form, 2 * spent / (before + gradient())))
+    return found
+
+
+def forms(
+    objective: Objective, weights: dict[str, Tensor], images: Tensor, labels: Tensor
+) -> dict[str, Callable[[Tensor], Tensor]]:
+    """Return the Hessian products that are compared, of one minibatch, by name."""
+    leaves = {k: w.clone().requires_grad_() for k, w in weights.items()}
     slope = torch.func.grad(lambda w: objective.loss(w, images, labels))
     variables = list(leaves.values())
     graph = torch.autograd.grad(
@@ -63,7 +83,7 @@ def _product_costs(pooling: bool, budget: float, batch: int) -> list[ProductCost
         moved = torch.func.jvp(slope, (weights,), (unflatten(d, weights),))[1]
         return flatten(moved)
 
-    forms = {
+    return {
         "full Hessian, pass kept": local_model(objective, weights, images, labels).hvp,
         "Gauss–Newton, pass kept": local_model(
             objective, weights, images, labels, "gauss-newton"
@@ -71,18 +91,6 @@ def _product_costs(pooling: bool, budget: float, batch: int) -> list[ProductCost
         "full Hessian, autograd's graph kept": by_graph,
         "full Hessian, jvp of the gradient": by_jvp,
     }
-
-    def gradient() -> float:
-        return seconds(lambda: objective.gradient(leaves, images, labels), budget)
-
-    found = []
-    for form, product in forms.items():
-        d = torch.randn(sum(w.numel() for w in weights.values()), generator=draw)
-        before = gradient()
-        spent = seconds(lambda p=product, d=d: p(d), budget)
-        network = "pooling" if pooling else "no pooling"
-        found.append(ProductCost(network, form, 2 * spent / (before + gradient())))
-    return found
 
 
 def write(file: Path, costs: list[ProductCost], races: list[Race]) -> None:
@@ -92,4 +100,15 @@ def write(file: Path, costs: list[ProductCost], races: list[Race]) -> None:
         "race": [asdict(one) for one in races],
     } | here_and_now()
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(file, (json.dumps(content, indent=1) + "\n").encode(), "json")
+    write_json(file, content)
+
+
+def read(file: Path) -> dict[str, Any]:
+    """Return what :func:`write` kept: ``products``, ``race``, ``machine`` and ``date``.
+
+    Raises
+    ------
+    RecordError
+        If the file is missing, truncated or altered.
+    """
+    return read_json(file)

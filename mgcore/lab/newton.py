@@ -24,7 +24,7 @@ from mgcore.classifier import BIAS, ClassifierProblem, features
 from mgcore.curvature import flatten, local_model, objective_value, unflatten
 from mgcore.lab.phases import Images, Method, Progress
 from mgcore.lab.protocol import Protocol
-from mgcore.networks import STENCILS, map_side, step_flops
+from mgcore.networks import CLASSES, STENCILS, WIDTHS, map_side, step_flops
 from mgcore.objective import Objective
 from mgcore.steihaug import trust_region_step
 
@@ -188,7 +188,7 @@ def _cached_work(protocol: Protocol, count: int, gradients: int, values: int) ->
     """Return the work of gradients or products, and of values, on cached features."""
     passes = 2 * gradients + values  # over the features
     side = map_side(protocol.resolution, protocol.pooling)
-    flops = 2 * 64 * side**2 * 10 * passes
+    flops = 2 * WIDTHS[1] * side**2 * CLASSES * passes
     return count * flops / step_flops(protocol.resolution, protocol.pooling)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from mgcore.lab.keepsakes import SIDE, SURFACE_IMAGES
 from mgcore.lab.measures import DIRECTIONS, LOSS_IMAGES
-from mgcore.lab.newton import VALUE
+from mgcore.lab.newton import MEMORY_BATCH, VALUE
 from mgcore.lab.prices import Piece, Prices
 from mgcore.lab.protocol import ARMS, Protocol
 from mgcore.lab.study import COARSE_FIELDS
@@ -23,7 +23,9 @@ from mgcore.networks import CLASSES, WIDTHS, map_side
 # Hessian products an outer iteration, as recorded at the paper tier.
 CLASSIFIER_PRODUCTS = 3.5  # of the classifier alone, by trust regions
 PACKAGE_PRODUCTS = 10.0  # of the package's method, which seldom stops before its limit
-MINIBATCH_PRODUCTS = 1.6  # of network and classifier on a minibatch: curvature turns negative soon
+MINIBATCH_PRODUCTS = (
+    1.6  # of network and classifier on a minibatch: boundary and tolerance are near
+)
 VALUES = 1.5  # function values of a line search
 LOSSES = 34  # a direction: two signs of doubling and bisection, and a second difference
 
@@ -100,7 +102,7 @@ def _retraining(protocol: Protocol, add) -> None:
         add("forward", count * epochs * (1 + VALUES))
         add("features", count * epochs)
         add("pass", count * epochs * 2 * (1 + PACKAGE_PRODUCTS))
-        add("product", protocol.batch * epochs * PACKAGE_PRODUCTS)
+        add("product", MEMORY_BATCH * epochs * PACKAGE_PRODUCTS)
 
 
 def figures_work(protocol: Protocol) -> Work:

@@ -13,6 +13,7 @@ from mgcore.data import DATASETS, NORMALISATIONS, PREPARATIONS
 from mgcore.grids import PROLONGATIONS
 from mgcore.networks import PADDINGS, STENCIL_SCALES, map_side
 from mgcore.objective import Objective
+from mgcore.steihaug import MAX_RADIUS
 
 ARMS = ("new", "transfer", "multigrid")
 TIERS = ("smoke", "class", "paper")
@@ -150,6 +151,11 @@ class Protocol:
                 raise ValueError(f"{item.name}={value!r}; accepted: a number, at least {least}.")
             if item.name in _POSITIVE and not value > 0:
                 raise ValueError(f"{item.name}={value!r}; accepted: a number above 0.")
+        if self.trust_radius > MAX_RADIUS:
+            raise ValueError(
+                f"trust_radius={self.trust_radius!r}; accepted: at most {MAX_RADIUS:g}, "
+                "the largest radius of the method."
+            )
         divisor = 4 if self.pooling else 2
         if self.resolution % divisor or self.resolution < 8:
             raise ValueError(
