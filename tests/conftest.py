@@ -9,6 +9,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
+
+pytest.register_assert_rewrite("quoted")  # so that its assertions say what they compared
+
 from explorer_pages import address, browser, visit  # noqa: E402, F401
 
 from mgcore.lab.protocol import Protocol  # noqa: E402

@@ -8,6 +8,7 @@ from statistics import fmean
 import numpy as np
 import pytest
 import yaml
+from quoted import geometric, glued, rows, trials
 
 from mgcore.lab import thesis
 
@@ -17,18 +18,6 @@ CELL = re.compile(
     r"([\w-]+?)-(coarse|(?:new|transfer|multigrid)(?:_classifier)?)-(0|1|last)"
     r"-(training|validation|gap)"
 )
-GLUE = "application/papermill.record/text/plain"
-
-
-def glued(chapter):
-    """Return the glued values of a notebook by key, as the text that is pasted."""
-    found = {}
-    for cell in json.loads(chapter.read_text(encoding="utf-8"))["cells"]:
-        for output in cell.get("outputs", []):
-            if GLUE in output.get("data", {}):
-                key = output["metadata"]["scrapbook"]["name"]
-                found[key] = "".join(output["data"][GLUE])
-    return found
 
 
 def record(chapter, place):
@@ -38,16 +27,6 @@ def record(chapter, place):
     prefix, _, preparation = place.rpartition("_")
     study = {"": chapter, "calibrated": "baseline", "strong": "strong", "unpooled": "baseline"}
     return f"{study[prefix]}-{preparation}-paper"
-
-
-def trials(folder, part="metrics"):
-    """Return the metrics, or the measures, of a committed record, straight from the files."""
-    files = sorted((ROOT / "book" / "records" / folder).glob("trial-*.json"))
-    return [json.loads(file.read_text(encoding="utf-8"))[part] for file in files]
-
-
-def rows(metrics, epoch):
-    return metrics[-1] if epoch == "last" else next(r for r in metrics if r["epoch"] == int(epoch))
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
@@ -151,14 +130,11 @@ def test_every_other_glued_number_of_the_baseline_is_its_files():
     for name, array in norms.items():
         assert float(found[f"norm-{name}"]) == pytest.approx(np.linalg.norm(array), abs=0.0501)
         rest.add(f"norm-{name}")
+    rest.add("prolonged-rest")  # below, with the other intervals
     kinds = ("claims", "reproduced", "radius-ratio", "reach-ratio")
     kinds += ("multigrid-on-original", "multigrid-on-prolonged")
     rest |= {f"{p}-{k}" for p in ("original", "prolonged") for k in kinds}
     assert {key for key in found if not CELL.fullmatch(key)} <= set(expected) | rest
-
-
-def geometric(values):
-    return float(np.exp(np.mean(np.log(values))))
 
 
 @pytest.mark.parametrize("preparation", ["original", "prolonged"])
