@@ -156,14 +156,12 @@ def _histories(
 
 @style.styled
 def accuracy_table_plot(
-    records: Mapping[str, Sequence[Trial]],
-    thesis: Mapping[str, Pairs] | None = TABLE_4_1,
-    title: str = "Error before, during and after retraining",
+    records: Mapping[str, Sequence[Trial]], thesis: Mapping[str, Pairs] | None = TABLE_4_1
 ) -> Figure:
     """Draw each cell of Table 4.1: means with 95 % intervals against the thesis's diamonds.
 
     To see: which cells the diamond falls into, and how far apart training and validation are.
-    Arguments are those of :func:`convergence`; a marker for each record, filled, then hollow.
+    Arguments as for :func:`convergence`; a marker for each record, filled, then hollow.
     """
     counts = sorted({len(trials) for trials in records.values()})
     of = " and ".join(str(count) for count in counts) if len(counts) > 1 else ""
