@@ -67,7 +67,7 @@ def test_a_plain_script_that_stops_gets_one_sentence(monkeypatch, tmp_path):
 
 
 def test_a_step_is_held_against_the_rival(monkeypatch):
-    races = [Race("theirs", 4.0, 2), Race("ours", 3.0, 3)]
+    races = [Race("theirs", 4.0, 2, 9), Race("ours", 3.0, 3, 9)]
     monkeypatch.setattr(bench_table, "race", lambda count: races)
     rows = bench(("newton",), size=TINY)
     assert [(row.value, row.ratio) for row in rows] == [(2000.0, 1.0), (1000.0, 2.0)]
