@@ -23,9 +23,7 @@ from mgcore.networks import CLASSES, WIDTHS, map_side
 # Hessian products an outer iteration, as recorded at the paper tier.
 CLASSIFIER_PRODUCTS = 3.5  # of the classifier alone, by trust regions
 PACKAGE_PRODUCTS = 10.0  # of the package's method, which seldom stops before its limit
-MINIBATCH_PRODUCTS = (
-    1.6  # of network and classifier on a minibatch: boundary and tolerance are near
-)
+MINIBATCH_PRODUCTS = 1.6  # of both on a minibatch: the boundary and the tolerance are near
 VALUES = 1.5  # function values of a line search
 LOSSES = 34  # a direction: two signs of doubling and bisection, and a second difference
 
