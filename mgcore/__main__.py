@@ -87,7 +87,7 @@ def _verify(options: argparse.Namespace) -> int:
         record = Record(folder)
         trials = record.trials()
         whole = record.arrays() if record.has_arrays() else None
-        fresh = still_holds(record.canary, record.protocol.dataset, record.protocol.newton_method)
+        fresh = still_holds(record.canary, record.protocol)
         figures = "with figures" if whole else "without figures"
         print(f"{folder}: {len(trials)} trials, {figures}, metrics {metric_hash(trials)}")
         print("  canary: " + ("the code behaves as it did" if fresh else "STALE: the code changed"))

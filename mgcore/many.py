@@ -20,7 +20,7 @@ from torch import Tensor
 from mgcore.grids import pool
 from mgcore.networks import CLASSIFIER
 from mgcore.objective import Objective
-from mgcore.sgd import sgd_update
+from mgcore.sgd import look_ahead, sgd_update
 
 LOWERINGS = ("grouped", "unfold")
 LOWERING = "unfold"
@@ -143,6 +143,7 @@ def train_epoch_of_many(
     batch: int = 32,
     momentum: float = 0.0,
     nesterov: bool = False,
+    rule: str = "torch",
     lowering: str = LOWERING,
 ) -> None:
     """Pass every network once through its training data, in place and in lockstep.
@@ -157,7 +158,7 @@ def train_epoch_of_many(
         The permutation of each set of images; as for :func:`mgcore.sgd.train_epoch`.
     of : Tensor of int64, shape (networks,)
         Which set each network is trained on: the arms of a trial share one.
-    rate, batch, momentum, nesterov
+    rate, batch, momentum, nesterov, rule
         As for :func:`mgcore.sgd.train_epoch`.
     lowering : {"grouped", "unfold"}
 
@@ -172,11 +173,13 @@ def train_epoch_of_many(
     row = of[:, None]
     for chosen in order[:, : count // batch * batch].split(batch, dim=1):
         mine = chosen[of]  # (networks, batch)
+        with torch.no_grad():
+            look_ahead(weights, velocity, momentum, nesterov, rule)
         gradient = gradient_of_many(
             objective, weights, images[row, mine], labels[row, mine], lowering
         )
         with torch.no_grad():
-            sgd_update(weights, velocity, gradient, rate, momentum, nesterov)
+            sgd_update(weights, velocity, gradient, rate, momentum, nesterov, rule)
     for name, w in weights.items():
         if not torch.isfinite(w).all():
             raise FloatingPointError(f"training diverged: {name} is no longer finite.")

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from mgcore.objective import Objective
 
+MOMENTUM_RULES = ("torch", "package")
+
 
 def learning_rate(epoch: int, base: float = 0.003, decay: float = 0.5) -> float:
     """Return α_e = base / √(decay · e) for epochs e = 1, 2, … (thesis §3.2.1).
@@ -31,18 +33,50 @@ def sgd_update(
     rate: float,
     momentum: float,
     nesterov: bool,
+    rule: str = "torch",
 ) -> None:
-    """Move `weights` one step along `gradient`, in place, as ``torch.optim.SGD`` does.
+    """Move `weights` one step along `gradient`, in place.
 
-    v ← μ v + g, then w ← w − α (g + μ v) with Nesterov's momentum or w ← w − α v without.  All is
-    elementwise, so a leading axis of trials needs nothing more.
+    With the rule ``"torch"``, as ``torch.optim.SGD`` does: v ← μ v + g, then
+    w ← w − α (g + μ v) with Nesterov's momentum or w ← w − α v without.
+
+    With the rule ``"package"``, as the thesis's software does: the velocity is the step itself,
+    v ← μ v + α g and w ← w − v, so that a change of the learning rate α leaves past steps as they
+    were.  With Nesterov's momentum :func:`look_ahead` has already subtracted μ v from the weights,
+    and only α g is left to subtract.
+
+    Every operation is elementwise, so a leading axis of networks needs nothing more.
     """
     for name, w in weights.items():
         g, v = gradient[name], velocity[name]
+        if momentum and rule == "package":
+            v.mul_(momentum).add_(g, alpha=rate)
+            if nesterov:
+                w.sub_(g, alpha=rate)
+            else:
+                w.sub_(v)
+            continue
         if momentum:
             v.mul_(momentum).add_(g)
             g = g.add_(v, alpha=momentum) if nesterov else v
         w.sub_(g, alpha=rate)
+
+
+def look_ahead(
+    weights: Mapping[str, Tensor],
+    velocity: Mapping[str, Tensor],
+    momentum: float,
+    nesterov: bool,
+    rule: str = "torch",
+) -> None:
+    """Move `weights`, in place, to the point at which the next gradient is evaluated.
+
+    That is w − μ v for Nesterov's momentum by the rule ``"package"``.  By the rule ``"torch"`` the
+    stored weights are that point already, and nothing changes.
+    """
+    if momentum and nesterov and rule == "package":
+        for name, w in weights.items():
+            w.sub_(velocity[name], alpha=momentum)
 
 
 def train_epoch(
@@ -57,6 +91,7 @@ def train_epoch(
     batch: int = 32,
     momentum: float = 0.0,
     nesterov: bool = False,
+    rule: str = "torch",
 ) -> None:
     """Pass once through the training data, in place.
 
@@ -84,9 +119,11 @@ def train_epoch(
         raise ValueError(f"batch={batch} with {len(order)} images; accepted: at most all of them.")
     leaves = {name: w.requires_grad_() for name, w in weights.items()}
     for chosen in order[: len(order) // batch * batch].split(batch):
+        with torch.no_grad():
+            look_ahead(leaves, velocity, momentum, nesterov, rule)
         gradient = objective.gradient(leaves, images[chosen], labels[chosen])
         with torch.no_grad():
-            sgd_update(leaves, velocity, gradient, rate, momentum, nesterov)
+            sgd_update(leaves, velocity, gradient, rate, momentum, nesterov, rule)
     for name, w in leaves.items():
         w.requires_grad_(False)
         if not torch.isfinite(w).all():

@@ -45,6 +45,12 @@ _VARIANTS: dict[str, dict[str, object]] = {
 
 _SHORT = {"classifier_epochs": 2, "fine_epochs": 1, "coarse_epochs": 1, "cg_iterations": 3}
 
+# For records whose momentum is the original package's, besides.
+_PACKAGE_MOMENTUM: dict[str, dict[str, object]] = {
+    "package-momentum": {"momentum_rule": "package", "momentum": 0.9, "nesterov": True},
+    "package-plain": {"momentum_rule": "package", "momentum": 0.9, "nesterov": False},
+}
+
 # For records of Newton's methods, besides: the paths of the one that the record used.
 _NEWTON: dict[str, dict[str, dict[str, object]]] = {
     "": {},
@@ -58,9 +64,11 @@ _NEWTON: dict[str, dict[str, dict[str, object]]] = {
         "package-classifier": {"retraining": "classifier", "newton": "meganet", "pooling": True},
     },
 }
-_PATHS = _VARIANTS | {
-    path: _SHORT | changes for some in _NEWTON.values() for path, changes in some.items()
-}
+_PATHS = (
+    _VARIANTS
+    | _PACKAGE_MOMENTUM
+    | {path: _SHORT | changes for some in _NEWTON.values() for path, changes in some.items()}
+)
 
 Values = dict[str, float]
 
@@ -75,7 +83,7 @@ def _patterns(count: int, size: int) -> Digits:
     return Digits("patterns", images, k.flatten().long() % 10, "")
 
 
-def canary(dataset: str, newton: str = "") -> Values:
+def canary(dataset: str, newton: str = "", rule: str = "torch") -> Values:
     """Run the canary and return its values.
 
     Parameters
@@ -84,6 +92,8 @@ def canary(dataset: str, newton: str = "") -> Values:
         Of the record: values that depend on the stroke digits are left out for MNIST.
     newton : {"", "steihaug", "meganet"}
         The Newton method to pass through too: of the records that used one.
+    rule : {"torch", "package"}
+        What momentum means; of the record.
 
     Returns
     -------
@@ -91,6 +101,7 @@ def canary(dataset: str, newton: str = "") -> Values:
         Losses, objectives and weight norms by the name of the path that they passed through.
     """
     names = [*_VARIANTS, *_NEWTON[newton]]
+    names += _PACKAGE_MOMENTUM if rule == "package" else []
     names += ["strokes"] if dataset == "strokes" else []
     return {name: value for path in names for name, value in passage(path).items()}
 
@@ -133,9 +144,15 @@ def deviation(then: Values, now: Values) -> tuple[float, str]:
     return worst, where
 
 
-def still_holds(then: Values | None, dataset: str, newton: str = "") -> bool:
+def canary_of(protocol: Protocol, grid: str = "fine") -> Values:
+    """Return the canary of a protocol's records; on the coarse grid no Newton method is used."""
+    newton = protocol.newton_method if grid == "fine" else ""
+    return canary(protocol.dataset, newton, protocol.momentum_rule)
+
+
+def still_holds(then: Values | None, protocol: Protocol) -> bool:
     """Return whether the code behaves as it did when the canary's values were stored."""
-    return then is not None and deviation(then, canary(dataset, newton))[0] <= TOLERANCE
+    return then is not None and deviation(then, canary_of(protocol))[0] <= TOLERANCE
 
 
 def digest(values: Values) -> str:

@@ -15,8 +15,7 @@ from statistics import fmean
 from typing import Any
 
 from mgcore.lab.agreement import Agreement, compare
-from mgcore.lab.canary import canary as run_canary
-from mgcore.lab.canary import deviation, still_holds
+from mgcore.lab.canary import canary_of, deviation, still_holds
 from mgcore.lab.cells import cell
 from mgcore.lab.claims import criteria
 from mgcore.lab.execute import choose_device
@@ -184,12 +183,11 @@ def run_live(study: str, trials: int = 2, *, progress: bool = True) -> Study:
 def freshness(study: Study) -> str:
     """Run the canary and say whether the results shown are those of today's code."""
     stored = study.record.canary
-    of = study.protocol.dataset, study.protocol.newton_method
-    if still_holds(stored, *of):
+    if still_holds(stored, study.protocol):
         return "Current: the code still computes what it did when these results were recorded."
     if stored is None:
         return "STALE: the record has no canary, so nothing ties it to the code."
-    worst, where = deviation(stored, run_canary(*of))
+    worst, where = deviation(stored, canary_of(study.protocol))
     return (
         f"STALE: the code no longer computes what it did when these results were recorded "
         f"({where} differs by {worst:.1e}); run the study again before believing them."

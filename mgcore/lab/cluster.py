@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from joblib import Parallel, delayed, parallel_config
 
-from mgcore.lab.canary import canary, digest
+from mgcore.lab.canary import canary_of, digest
 from mgcore.lab.execute import settle_process
 from mgcore.lab.protocol import Protocol
 from mgcore.lab.study import draw_split
@@ -110,8 +110,8 @@ def _inspect(protocol: Protocol) -> dict[str, str]:
     settle_process()
     draw_split(protocol, 0)
     return {
-        "coarse": digest(canary(protocol.dataset)),
-        "fine": digest(canary(protocol.dataset, protocol.newton_method)),
+        "coarse": digest(canary_of(protocol, "coarse")),
+        "fine": digest(canary_of(protocol)),
     }
 
 

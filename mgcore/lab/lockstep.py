@@ -192,7 +192,7 @@ def _epoch(
             order.to(device), of, rate=learning_rate(
                 epoch, protocol.learning_rate, protocol.rate_decay
             ), batch=protocol.batch, momentum=protocol.momentum, nesterov=protocol.nesterov,
-            lowering=lowering,
+            rule=protocol.momentum_rule, lowering=lowering,
         )  # fmt: skip
     trained = time.perf_counter()
     kind, some = measured_images(protocol, epoch, epochs)

@@ -56,6 +56,7 @@ def sgd(
         objective, now.weights, now.velocity, images.training, images.training_labels, order,
         rate=learning_rate(now.epoch + 1, protocol.learning_rate, protocol.rate_decay),
         batch=protocol.batch, momentum=protocol.momentum, nesterov=protocol.nesterov,
+        rule=protocol.momentum_rule,
     )  # fmt: skip
     return {}
 

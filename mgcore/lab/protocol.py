@@ -13,6 +13,7 @@ from mgcore.data import DATASETS, NORMALISATIONS, PREPARATIONS
 from mgcore.grids import PROLONGATIONS
 from mgcore.networks import PADDINGS, STENCIL_SCALES, map_side
 from mgcore.objective import Objective
+from mgcore.sgd import MOMENTUM_RULES
 from mgcore.steihaug import MAX_RADIUS
 
 ARMS = ("new", "transfer", "multigrid")
@@ -126,6 +127,10 @@ class Protocol:
         "images in minibatches", ("work", "pass"),
     )  # fmt: skip
     product_cost: float = _later(2.0, "ours", "gradients that a Hessian product counts for")
+    momentum_rule: str = _later(
+        "torch", "unstated", "'package': as the thesis's software has it; the velocity keeps the "
+        "learning rate of the epoch in which it was made", MOMENTUM_RULES,
+    )  # fmt: skip
     subset: int = _choice(
         2_000, "ours", "images, half of them validation, on which the epochs between are measured"
     )
@@ -234,7 +239,8 @@ class Protocol:
         absent = {
             f.name for f in fields(self) if "later" in f.metadata and values[f.name] == f.default
         }
-        chosen = names or tuple(name for name in values if name not in {"name", *absent})
+        named = names or tuple(name for name in values if name != "name")
+        chosen = [name for name in named if name not in absent]
         text = json.dumps({name: values[name] for name in sorted(chosen)})
         return hashlib.sha256(text.encode()).hexdigest()
 

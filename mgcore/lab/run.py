@@ -20,7 +20,7 @@ import torch
 from tqdm import tqdm
 
 from mgcore.lab import cluster
-from mgcore.lab.canary import TOLERANCE, canary, deviation, digest
+from mgcore.lab.canary import TOLERANCE, canary_of, deviation, digest
 from mgcore.lab.checkpoints import default_cache
 from mgcore.lab.claiming import Claims
 from mgcore.lab.execute import choose_device, cores, run_parallel, use_tf32
@@ -121,13 +121,13 @@ def run_study(
         rest = device, None if client else cache, code
         jobs = _claim(_missing(kept, trials), kept, claims, protocol, *rest)
         if client:
-            return cluster.run_on(client, _work, jobs)
+            return cluster.run_on(client, run_one, jobs)
         if together:
             return in_lockstep(
-                _work, jobs, lambda number: Ticker(claims.progress_file(number), "all"), protocol,
+                run_one, jobs, lambda number: Ticker(claims.progress_file(number), "all"), protocol,
                 device=device, cache=cache, code=code, lowering=lowering,
             )  # fmt: skip
-        return run_parallel(_work, jobs, workers)
+        return run_parallel(run_one, jobs, workers)
 
     with claims, nullcontext() if scheduler is None else cluster.connected(scheduler) as client:
         if client:
@@ -163,8 +163,7 @@ def _same_code(record: Record) -> dict[str, str]:
 
     Coarse networks are trained alike for all studies, and are known by what that alone computes.
     """
-    dataset = record.protocol.dataset
-    now = canary(dataset, record.protocol.newton_method)
+    now = canary_of(record.protocol)
     then = record.canary  # read last: another process may have begun the record meanwhile
     if then is None:
         if record.numbers():
@@ -180,7 +179,7 @@ def _same_code(record: Record) -> dict[str, str]:
                 f"record: {record.folder} was made by code that computes something else ({where} "
                 f"differs by {worst:.1e}); accepted: that code, or another folder."
             )
-    return {"coarse": digest(canary(dataset)), "fine": digest(now)}
+    return {"coarse": digest(canary_of(record.protocol, "coarse")), "fine": digest(now)}
 
 
 def _missing(record: Record, trials: int) -> list[int]:
@@ -215,7 +214,7 @@ def _claim(
         yield protocol, number, figures, str(claims.progress_file(number)), *rest
 
 
-def _work(
+def run_one(
     protocol: Protocol, number: int, figures: bool, progress: str, device: str,
     cache: Path | None, code: dict[str, str],
 ) -> tuple[dict[str, Any], dict[str, np.ndarray] | None, list[str]]:  # fmt: skip

@@ -29,8 +29,8 @@ COARSE_FIELDS = (
     "dataset", "seed", "resolution", "pooling", "n_coarse", "n_fine", "n_validation",
     "coarse_epochs", "normalisation", "padding", "classifier_bias", "stencil_scale",
     "classifier_scale", "classifier_clip", "dct_cutoff", "learning_rate", "rate_decay", "batch",
-    "momentum", "nesterov", "alpha_theta", "alpha_coarse", "penalty_scale", "smoothness_h",
-    "subset", "dtype",
+    "momentum", "nesterov", "momentum_rule", "alpha_theta", "alpha_coarse", "penalty_scale",
+    "smoothness_h", "subset", "dtype",
 )  # fmt: skip
 
 

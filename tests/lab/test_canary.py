@@ -16,6 +16,7 @@ from mgcore.lab.canary import (
     TOLERANCE,
     UNSETTLED,
     canary,
+    canary_of,
     deviation,
     digest,
     passage,
@@ -25,6 +26,11 @@ from mgcore.lab.protocol import ARMS, NEWTONS, Protocol
 
 ROOT = Path(__file__).parents[2]
 COMMITTED = sorted(file.parent for file in (ROOT / "book" / "records").glob("*/canary.json"))
+
+
+def _protocol(dataset: str, newton: str = "", **changes) -> Protocol:
+    retraining = {"retraining": "joint", "newton": newton} if newton else {}
+    return Protocol(dataset=dataset, **retraining, **changes)
 
 
 @pytest.fixture
@@ -60,7 +66,7 @@ def test_every_arm_of_every_variant_has_values():
 @pytest.mark.parametrize("folder", COMMITTED, ids=lambda folder: folder.name)
 def test_committed_records_were_made_by_code_that_computes_the_same(folder):
     record = Record(folder)
-    now = canary(record.protocol.dataset, record.protocol.newton_method)
+    now = canary_of(record.protocol)
     worst, where = deviation(record.canary, now)
     assert worst <= TOLERANCE, f"{folder.name} is stale: {where} differs by {worst:.1e}"
 
@@ -101,7 +107,7 @@ def test_newtons_methods_add_their_own_values_and_leave_the_others(newton):
 
 
 def test_each_path_is_run_once_in_a_process_whoever_asks(forget):
-    canary("strokes"), canary("mnist"), canary("mnist", ""), still_holds({}, "strokes")
+    canary("strokes"), canary("mnist"), canary("mnist", ""), still_holds({}, _protocol("strokes"))
     assert passage.cache_info().misses == len(_VARIANTS) + 1  # and the stroke digits
     values = canary("mnist")
     values.clear()  # of the caller's own
@@ -162,12 +168,22 @@ def test_a_fault_in_newtons_methods_does_not_touch_the_records_of_sgd(monkeypatc
 
     more = {newton: canary("mnist", newton) for newton in ("", *NEWTONS)}
     for newton, values in more.items():  # none is taken for another
-        assert [still_holds(values, "mnist", n) for n in more] == [n == newton for n in more]
+        assert [still_holds(values, _protocol("mnist", n)) for n in more] == [
+            n == newton for n in more
+        ]
     real, plain = steihaug.steihaug, passage("plain")
     monkeypatch.setattr(
         steihaug, "steihaug", lambda *a, **k: (s := real(*a, **k))._replace(p=0.5 * s.p)
     )
     assert passage.__wrapped__("plain") == plain
+
+
+def test_the_packages_momentum_has_paths_of_its_own():
+    plain, package = _protocol("mnist"), _protocol("mnist", momentum_rule="package")
+    more = set(canary_of(package)) - set(canary_of(plain))
+    assert {name.split("/")[0] for name in more} == {"package-momentum", "package-plain"}
+    assert not still_holds(canary_of(plain), package)
+    assert passage("package-momentum") != passage("plain")
 
 
 # Where a result passes, and what would change it a little there.
@@ -208,11 +224,11 @@ def test_a_sign_makes_it_stale(forget, monkeypatch):
     from mgcore import objective
 
     then = canary("mnist")
-    assert still_holds(then, "mnist") and not still_holds(None, "mnist")
+    assert still_holds(then, _protocol("mnist")) and not still_holds(None, _protocol("mnist"))
     passage.cache_clear()
     real = objective.tikhonov_gradient
     monkeypatch.setattr(objective, "tikhonov_gradient", lambda *a: -real(*a))
-    assert not still_holds(then, "mnist")
+    assert not still_holds(then, _protocol("mnist"))
 
 
 def test_another_split_makes_it_stale(forget, monkeypatch):
@@ -222,7 +238,7 @@ def test_another_split_makes_it_stale(forget, monkeypatch):
     passage.cache_clear()
     real = study.split
     monkeypatch.setattr(study, "split", lambda *a: [part.flip(0) for part in real(*a)])
-    assert not still_holds(then, "mnist")
+    assert not still_holds(then, _protocol("mnist"))
 
 
 @pytest.mark.parametrize(
