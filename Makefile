@@ -87,12 +87,12 @@ lock: $(STAMP) ## remake requirements.txt from pyproject.toml
 	@$(PY) book/tools/lock.py
 
 .PHONY: mutants
-mutants: $(STAMP) ## plant each fault of tests/mutants.txt in a copy; some test must fail
-	@$(PY) tests/mutants.py
+mutants: $(STAMP) ## plant each fault of tests/robustness/mutants.txt in a copy; some test must fail
+	@$(PY) tests/robustness/mutants.py
 
 .PHONY: soak
 soak: $(STAMP) ## break a study in every way a computer can, and list what happened (half an hour)
-	@$(PY) tests/soak.py
+	@$(PY) tests/robustness/soak.py
 
 .PHONY: bench
 bench: $(STAMP) ## measure this machine: training rate beside matrix multiplication

@@ -6,9 +6,9 @@ studies are in :mod:`mgcore.lab`, which this package never imports.
 """
 
 from mgcore.grids import prolong, restrict
-from mgcore.networks import ThesisCNN
-from mgcore.scales import coarse_to_fine
-from mgcore.surgery import coarsen, refine
+from mgcore.refinement.module import coarsen, refine
+from mgcore.thesis.network import ThesisCNN
+from mgcore.train.resolution_ladder import coarse_to_fine
 
 __version__ = "0.1.0"
 __all__ = ["ThesisCNN", "coarse_to_fine", "coarsen", "prolong", "refine", "restrict"]

@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from mgcore.lab.chapters import Study
+from mgcore.lab.records.study import Study
 
 
 def rows(*pairs):

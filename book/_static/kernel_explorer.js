@@ -1,5 +1,5 @@
 /* The kernel explorer: a 3×3 kernel, its operators, and its response on three grids.
-   The arithmetic is that of mgcore.transfer, mgcore.stencils and mgcore.grids; tests/test_explorers.py
+   The arithmetic is that of mgcore.kernels, mgcore.operators and mgcore.grids; tests/book/test_explorers.py
    holds the two together. Kernels and images are flat arrays in row-major order. */
 (() => {
   "use strict";

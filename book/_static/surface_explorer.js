@@ -1,6 +1,6 @@
 /* The surface explorer: two recorded loss surfaces to turn, steps in two units of length.
    Values are those of the records, by book/tools/surface_data.py; between them the logarithm is
-   interpolated as mgcore.lab.pictures.rise does. tests/test_surface_explorer.py holds both to it. */
+   interpolated as mgcore.lab.figures.pictures.rise does. tests/book/test_surface_explorer.py holds both to it. */
 (() => {
   "use strict";
   const root = document.getElementById("surface-explorer");

@@ -1,5 +1,5 @@
 /* The two-grid explorer: an error on 32 cells, and what each step of a two-grid cycle removes of it.
-   The arithmetic is that of mgcore.poisson and mgcore.cycles; tests/test_explorers.py holds the two
+   The arithmetic is that of mgcore.multigrid.poisson and mgcore.multigrid.cycles; tests/book/test_explorers.py holds the two
    together. Here e = u − v as in (2.12), so that the residual is A e and a correction is subtracted. */
 (() => {
   "use strict";

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import base64
-import importlib
+import importlib.util
 import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -113,10 +113,19 @@ def _modules(notebook: nbformat.NotebookNode) -> dict[str, str]:
         if cell.cell_type != "code":
             continue
         for node in ast.walk(_parse(cell.source)):
-            if isinstance(node, ast.ImportFrom) and node.module == "mgcore.lab":
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mgcore.lab."):
                 for alias in node.names:
-                    found[alias.asname or alias.name] = f"mgcore.lab.{alias.name}"
+                    name = f"{node.module}.{alias.name}"
+                    if _is_module(name):  # not a function of one
+                        found[alias.asname or alias.name] = name
     return found
+
+
+def _is_module(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:  # what it would lie in is no package
+        return False
 
 
 def _called(source: str, modules: dict[str, str]) -> Iterator[FunctionType]:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 import numpy as np
 from notebooks import ROOT
 
-from mgcore.strokes import stroke_digits
+from mgcore.data.strokes import stroke_digits
 
 TARGET = ROOT / "book" / "_static" / "explorer_data.js"
 RECORD = "baseline-original-class"

@@ -11,10 +11,10 @@ def rows(start: str) -> list:
     """Return the lines of the figure for one start: the thesis's, and ours."""
     from status import RECORDS
 
-    from mgcore.lab import thesis
-    from mgcore.lab.cells import cell
-    from mgcore.lab.figures_front import Row
-    from mgcore.lab.record import Record
+    from mgcore.lab.figures.front import Row
+    from mgcore.lab.protocol import printed_tables as thesis
+    from mgcore.lab.records.record import Record
+    from mgcore.lab.verdict.metrics import cell
 
     printed = thesis.TABLE_4_1[start]
     original, prolonged = (
@@ -44,8 +44,8 @@ def say(row) -> str:
 
 def figure(book: Book) -> str:
     """Draw the figure into the laid-out book and return the text that shows it."""
-    from mgcore.lab import style
-    from mgcore.lab.figures_front import gaps
+    from mgcore.lab.figures import style
+    from mgcore.lab.figures.front import gaps
 
     starts = {start: rows(start) for start in ("transfer", "multigrid")}
     picture = gaps(starts)

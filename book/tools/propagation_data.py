@@ -15,10 +15,10 @@ import os
 import numpy as np
 from notebooks import ROOT
 
-from mgcore.lab.phases import measured_images
-from mgcore.lab.propagating import LAYERS, STUDIES, read_propagation, unpack
+from mgcore.lab.pages.propagating import LAYERS, STUDIES, read_propagation, unpack
 from mgcore.lab.protocol import ARMS
-from mgcore.lab.record import Record
+from mgcore.lab.records.record import Record
+from mgcore.lab.trial.phases import measured_images
 
 STATIC = ROOT / "book" / "_static"
 FIRST = "prolonged"  # what the page opens with: there the three starts end farthest apart
@@ -55,7 +55,7 @@ def shown(name: str) -> dict[str, object]:
     Parameters
     ----------
     name : str
-        One of :data:`mgcore.lab.propagating.STUDIES`.
+        One of :data:`mgcore.lab.pages.propagating.STUDIES`.
 
     Returns
     -------

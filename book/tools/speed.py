@@ -14,7 +14,7 @@ WORDS = {"rates": "Bare steps and training, all cores", "study": "A whole study"
 
 
 def rates(book: Book) -> str:
-    """Return the table of :mod:`mgcore.lab.bench_table`, as it was last measured."""
+    """Return the table of :mod:`mgcore.lab.cost.bench_table`, as it was last measured."""
     return _rates(FOLDER / "table.json", "as a study has them")
 
 
@@ -24,7 +24,7 @@ def busy(book: Book) -> str:
 
 
 def _rates(file: Path, when: str) -> str:
-    from mgcore.lab.bench_table import read
+    from mgcore.lab.cost.bench_table import read
 
     measured, about = read(file)
     rows = []
@@ -45,7 +45,7 @@ def _three(value: float) -> str:
 
 def predictions(book: Book) -> str:
     """Return what ``plan`` predicted for whole chapters, beside what they took."""
-    from mgcore.lab.budget import read_check, spell
+    from mgcore.lab.cost.budget import read_check, spell
 
     found, about = read_check(FOLDER / "plan.json")
     rows = [
@@ -61,7 +61,7 @@ def predictions(book: Book) -> str:
 
 def faults(book: Book) -> str:
     """Return the faults that ``make soak`` made, and what happened."""
-    from mgcore.lab.files import read_json
+    from mgcore.lab.records.files import read_json
 
     about = read_json(FOLDER / "soak.json")
     rows = [

@@ -18,7 +18,7 @@ RECORDS = ROOT / "book" / "records"
 def _studies() -> dict[str, list]:
     """Return the committed records by the name of their study, tiers in order of size."""
     from mgcore.lab.protocol import TIERS
-    from mgcore.lab.record import Record
+    from mgcore.lab.records.record import Record
 
     found: dict[str, list] = {}
     for protocol in sorted(RECORDS.glob("*/protocol.json")):
@@ -72,7 +72,7 @@ def chapters(book: Book) -> str:
 
 def records(book: Book) -> str:
     """Return a row for each record: trials, data, machine, date, cost, and what the canary says."""
-    from mgcore.lab.canary import still_holds
+    from mgcore.lab.run.fingerprint import still_holds
 
     rows = []
     for name, found in _studies().items():
@@ -80,7 +80,7 @@ def records(book: Book) -> str:
             trials = record.trials()
             around = [trial["circumstances"] for trial in trials]
             protocol = record.protocol
-            holds = still_holds(record.canary, protocol.dataset, protocol.newton_method)
+            holds = still_holds(record.canary, protocol)
             rows.append([
                 f"`{name}`", protocol.tier, str(len(trials)),
                 _distinct(one["data"]["dataset"] for one in around),

@@ -12,8 +12,8 @@ import os
 import numpy as np
 from notebooks import ROOT
 
-from mgcore.lab.cells import cell
-from mgcore.lab.record import Record
+from mgcore.lab.records.record import Record
+from mgcore.lab.verdict.metrics import cell
 
 TARGET = ROOT / "book" / "_static" / "surface_data.js"
 RECORDS = tuple(

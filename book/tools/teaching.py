@@ -78,16 +78,19 @@ def _names() -> dict[str, Any]:
     import torch
 
     import mgcore
-    from mgcore import fourier, grids, networks, penalties, stencils, transfer
-    from mgcore.lab import cells, thesis
-    from mgcore.lab.record import Record
+    from mgcore import grids, kernels, operators
+    from mgcore.lab.protocol import printed_tables
+    from mgcore.lab.records.record import Record
+    from mgcore.lab.verdict import metrics
+    from mgcore.multigrid import local_fourier
+    from mgcore.thesis import network, regularization
 
     def record(study: str, name: str) -> float:
         """Return the mean of one number over a committed record, ``baseline-original-paper``."""
         trials = Record(ROOT / "book" / "records" / study).trials()
-        return fmean(cells.cell(trial, name) for trial in trials)
+        return fmean(metrics.cell(trial, name) for trial in trials)
 
-    modules = (fourier, grids, networks, penalties, stencils, transfer, thesis)
+    modules = (grids, kernels, operators, local_fourier, network, regularization, printed_tables)
     short = {module.__name__.rpartition(".")[2]: module for module in modules}
     return short | {"np": np, "torch": torch, "math": math, "mgcore": mgcore, "record": record}
 

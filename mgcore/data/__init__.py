@@ -1,0 +1,1 @@
+"""Images of digits: MNIST, and digits that are drawn on any grid."""

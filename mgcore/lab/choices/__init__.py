@@ -1,0 +1,1 @@
+"""The choices that the thesis leaves open: calibration, multiverse, and where the gap comes from."""

@@ -1,0 +1,89 @@
+"""The figure of the front page: what retraining reaches, on images seen and on fresh ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from mgcore.lab.figures import style
+from mgcore.lab.figures.style import LOOKS, MUTED, THESIS
+from mgcore.lab.verdict.agreement import interval
+
+# Filled and hollow tell records apart elsewhere, so the images seen in training get a stroke.
+DOT = {"marker": "o", "markersize": 7, "linestyle": "none", "clip_on": False}
+SEEN = {"marker": "|", "markersize": 13, "markeredgewidth": 2.2, "linestyle": "none",
+        "clip_on": False}  # fmt: skip
+
+
+class Row(NamedTuple):
+    """One line of the figure: accuracies in % of one network, a value a trial."""
+
+    label: str
+    training: Sequence[float]
+    validation: Sequence[float]
+    printed: bool = False  # the thesis's own, which has no trials
+
+
+@style.styled
+def gaps(starts: Mapping[str, Sequence[Row]]) -> Figure:
+    """Draw training and validation accuracy as the two ends of a bar, whose length is the gap.
+
+    To see: how long the bars of one start are beside those of the other, and where they vanish.
+
+    Parameters
+    ----------
+    starts : mapping of str to sequence of Row
+        A panel for each start; every panel has the same rows, the first on top.
+
+    Raises
+    ------
+    ValueError
+        If the panels have different rows.
+    """
+    labels = [[row.label for row in rows] for rows in starts.values()]
+    if any(one != labels[0] for one in labels):
+        raise ValueError(f"starts has panels with the rows {labels}; accepted: the same in each.")
+    figure = style.card(0.47 * len(labels[0]) + 1.4, "After retraining, in % of digits read right")
+    axes = figure.subplots(1, len(starts), sharex=True, sharey=True, squeeze=False)[0]
+    for ax, (start, rows) in zip(axes, starts.items(), strict=True):
+        for place, row in enumerate(rows):
+            _bar(ax, place, row, LOOKS[start].colour)
+        ax.set(title=f"{LOOKS[start].label} start", xlabel="accuracy in %")
+        ax.set(yticks=range(len(rows)), yticklabels=labels[0], ylim=(len(rows) - 0.5, -0.75))
+        ax.tick_params(axis="y", length=0)
+        ax.grid(axis="x")
+    left, right = axes[0].get_xlim()
+    axes[0].set_xlim(max(0, left - 4), min(102, right + 3))
+    dot = style.handle(color=MUTED, **DOT)
+    handles = {
+        "training images": (dot, style.handle(color=MUTED, **SEEN)),
+        "validation images": dot,
+        "thesis": style.handle(**THESIS),
+        "95 % interval": style.handle(color=MUTED, marker="|", markersize=6),
+    }
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4)
+    return figure
+
+
+def _bar(ax: Axes, place: int, row: Row, colour: str) -> None:
+    """Draw one row: two markers, the bar between them, and its length in points."""
+    ends = []
+    for values, seen in ((row.training, True), (row.validation, False)):
+        mean, half = interval(values)
+        ends.append(mean)
+        if seen:
+            ax.plot(mean, place, color="black" if row.printed else colour, zorder=5, **SEEN)
+        if row.printed:
+            ax.plot(mean, place, clip_on=False, **THESIS)
+            continue
+        ax.plot(mean, place, color=colour, zorder=5, **DOT)
+        if half is not None:
+            ax.errorbar(mean, place, xerr=half, color=colour, capsize=3, elinewidth=1.2, zorder=4)
+    ax.plot(ends, [place, place], color=MUTED if row.printed else colour, linewidth=3, alpha=0.5)
+    ax.annotate(
+        f"gap {ends[0] - ends[1]:.1f}", (min(ends), place), (0, 8), textcoords="offset points",
+        ha="left", va="bottom", fontsize=9, color=style.INK,
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""What chapters show in words and tables."""

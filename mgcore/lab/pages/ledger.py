@@ -1,0 +1,171 @@
+"""The ledger: every claim of the thesis with its verdict, from the committed records and checks.
+
+One place for the claims page, the front page, the tests and the prose: whoever quotes a verdict
+takes it from here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from mgcore.lab.pages.evidence import verdicts
+from mgcore.lab.pages.tables import Link, Table
+from mgcore.lab.records.study import Study, recorded
+from mgcore.lab.verdict.checks import CHECKS
+from mgcore.lab.verdict.claims import Claim, Verdict, read_claims
+from mgcore.lab.verdict.metrics import trials_of
+from mgcore.lab.verdict.readings import READINGS
+
+WORDS = (
+    "reproduced", "not reproduced", "reversed", "corrected", "not decidable", "undecided",
+)  # fmt: skip
+# The study that decides, where a claim is put to several: the images on which the thesis's tables
+# come out nearest to what is printed; of the optimizers the textbook's method with most trials.
+DECIDING = (
+    "baseline-prolonged", "pooling-prolonged", "classifier-unpooled", "joint-pooled",
+    "no-smoothness", "no-dct",
+)  # fmt: skip
+# Where the evidence stands, by what the thesis is quoted from: page and heading.
+_ERRATA = ("errata", "chapter-3-between-the-grids")
+_PLACES = {
+    "Table 4.1": ("baseline", "table-4-1"),
+    "Figure 4.2": ("baseline", "figure-4-2-the-classifier-after-coarse-training"),
+    "Figure 4.3": ("baseline", "figure-4-3-loss-surfaces"),
+    "Table 4.2": ("pooling", "table-4-2"),
+    "Tables 4.1, 4.2": ("pooling", "the-gap-with-and-without-pooling"),
+    "Figures 4.3, 4.5": ("pooling", "figure-4-5-loss-surfaces-with-pooling"),
+    "Figures 4.4, 4.6": ("pooling", "figure-4-6-images-on-their-way-with-and-without-pooling"),
+    "Table 4.3": ("optimizers", "table-4-3-the-classifier-by-cg-steihaug-then-both-by-sgd"),
+    "Tables 4.1, 4.3": ("optimizers", "table-4-3-the-classifier-by-cg-steihaug-then-both-by-sgd"),
+    "Table 4.4": ("optimizers", "table-4-4-cg-steihaug-for-both"),
+    "Tables 4.2, 4.4": ("optimizers", "table-4-4-cg-steihaug-for-both"),
+}
+_PLACES_BY_ID = {
+    "smoothness-penalty-needed": ("claims", "ablations"),
+    "smooth-start-needed": ("claims", "ablations"),
+    "operator-limit": ("pde_view", ""),
+    "relaxation-smooths": ("multigrid", ""),
+    "classifier-stage-widens-gap": (
+        "optimizers",
+        "table-4-3-the-classifier-by-cg-steihaug-then-both-by-sgd",
+    ),
+    "four-times-cheaper": ("baseline", "before-retraining-and-what-an-arm-costs"),
+    "weights-count": ("errata", "chapters-4-and-5-counts-tables-conclusions"),
+    "discontinuous-images": ("errata", "chapters-4-and-5-counts-tables-conclusions"),
+    "bias-terms": ("errata", "chapters-4-and-5-counts-tables-conclusions"),
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One claim with its verdict.
+
+    Attributes
+    ----------
+    claim : Claim
+    word : str
+        One of :data:`WORDS`: of the deciding study, or of the check.
+    shown : str
+        The evidence in a line: estimate with its interval and trials, or what a check computed.
+    others : dict of str to Verdict
+        What other studies say, by name.
+    """
+
+    claim: Claim
+    word: str
+    shown: str
+    others: dict[str, Verdict]
+
+
+def deciding(claim: Claim, found: dict[str, Verdict]) -> str:
+    """Return the study among those found that decides a claim: by rule, else the first named."""
+    for name in DECIDING:
+        if name in found:
+            return name
+    return next(name for name in claim.studies if name in found)
+
+
+def ledger(file: Path | None = None) -> list[Entry]:
+    """Return every claim of the book with its verdict.
+
+    Parameters
+    ----------
+    file : Path, optional
+        The claims; the book's by default.
+
+    Raises
+    ------
+    ValueError
+        If a claim names a check that is not there.
+    """
+    claims = read_claims(file)
+    return [_checked(claim) if claim.check else _measured(claim) for claim in claims]
+
+
+def _checked(claim: Claim) -> Entry:
+    known = CHECKS | READINGS
+    if claim.check not in known:
+        options = ", ".join(repr(name) for name in known)
+        raise ValueError(f"claim {claim.id!r} names check={claim.check!r}; accepted: {options}.")
+    finding = known[claim.check]()
+    return Entry(claim, finding.word, finding.shown, {})
+
+
+def _measured(claim: Claim) -> Entry:
+    names = {*claim.studies, *claim.against.values()}
+    studies = {name: study for name in names if (study := _study(name, claim.tier))}
+    mine = {name: studies[name] for name in claim.studies if name in studies}
+    found = verdicts([claim], mine, studies).get(claim.id, {})
+    if not found:
+        return Entry(claim, "undecided", "not recorded yet", {})
+    name = deciding(claim, found)
+    verdict = found.pop(name)
+    return Entry(claim, verdict.word, f"{verdict} ({name}, {trials_of(verdict.trials)})", found)
+
+
+@lru_cache
+def _study(name: str, tier: str) -> Study | None:
+    return recorded(name, tier)
+
+
+def counts(entries: Sequence[Entry]) -> dict[str, int]:
+    """Return how many claims have each of the words, in the order of :data:`WORDS`."""
+    found = Counter(entry.word for entry in entries)
+    return {word: found[word] for word in WORDS}
+
+
+def criterion(claim: Claim) -> str:
+    """Return in words what a claim asks for to be reproduced."""
+    if claim.check:
+        return "by computation"
+    sign = " ÷ " if claim.ratio else " − "
+    sides = sign.join(side.replace("against:", "unpooled or SGD: ") for side in claim.sides)
+    return f"{sides} > {claim.least:g}"
+
+
+def ledger_table(entries: Sequence[Entry], caption: str = "") -> Table:
+    """Return the ledger: statement, the thesis's number, what was found, the verdict."""
+    rows = []
+    for entry in entries:
+        claim = entry.claim
+        thesis = claim.source if claim.thesis is None else f"{claim.thesis:+.1f}, {claim.source}"
+        found = [entry.shown]
+        for name, verdict in entry.others.items():
+            own = f" ({verdict.own_thesis})" if verdict.own_thesis else ""
+            found.append(f"{name}: {verdict}, {verdict.word}{own}")
+        rows.append(
+            [f"{' '.join(claim.text.split())} (§{claim.section}, {claim.kind})", thesis,
+             "\n".join(" ".join(part.split()) for part in found), Link(entry.word, place(claim))]
+        )  # fmt: skip
+    anchors = [f"claim-{entry.claim.id}" for entry in entries]
+    return Table(["statement", "thesis", "found", "verdict"], rows, caption, anchors)
+
+
+def place(claim: Claim) -> str:
+    """Return the page, from within the book's folder, on which the evidence is shown."""
+    page, heading = _PLACES_BY_ID.get(claim.id) or _PLACES.get(claim.source, _ERRATA)
+    return f"{page}.html" + (f"#{heading}" if heading else "")

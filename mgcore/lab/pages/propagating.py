@@ -1,0 +1,232 @@
+"""How two digits pass through the three fine networks, from arrival and after each epoch.
+
+The thesis shows networks after retraining (Fig. 4.4).  What a start brings along and what
+retraining adds can only be told apart along the way, and a record keeps no weights.  So trial 0 is
+run again, its networks are read off the checkpoints between epochs, and the run must be the
+recorded one.  ``python -m mgcore propagation book/records/propagation`` makes the book's files, on
+MNIST; ``book/tools/propagation_data.py`` makes the explorer's data from them.
+"""
+
+from __future__ import annotations
+
+import base64
+import tempfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mgcore.data.images import Digits
+from mgcore.lab.protocol import ARMS
+from mgcore.lab.records.checkpoints import load
+from mgcore.lab.records.files import RecordError, read_json
+from mgcore.lab.records.record import Record, records_folder
+from mgcore.lab.run.pending import run_missing
+from mgcore.lab.run.workers import one_thread
+from mgcore.lab.trial.trial import checkpoint_file, draw_split, grid_images, run_trial
+from mgcore.lab.verdict.agreement import same_seeds
+from mgcore.thesis.network import feature_maps, forward
+
+STUDIES = ("baseline-original-class", "baseline-prolonged-class")
+LAYERS = ("conv1", "conv2")
+CHANNELS = 4  # of those that the record's figures show: the first that were drawn
+TRIAL = 0
+LEVELS = 255  # the largest value of a map
+
+
+def snapshots(
+    record: Record, cache: Path, digits: Digits | None = None
+) -> tuple[dict[str, Any], dict[str, list[dict[str, Tensor]]]]:
+    """Run the recorded trial 0 again, and keep each fine network's weights along the way.
+
+    Parameters
+    ----------
+    record : Record
+        Of a study with trial 0.
+    cache : Path
+        Folder for checkpoints.  A coarse network that lies there is used again; fine networks must
+        not, or what was before their last epoch would be missing.
+    digits : Digits, optional
+        The pool to draw from, instead of the protocol's data set.
+
+    Returns
+    -------
+    (trial, weights)
+        The trial's result, with ``"agreement"``, a sentence on how it compares with the recorded
+        one; and by arm the weights at arrival and after each epoch.
+
+    Raises
+    ------
+    RecordError
+        If the run is not the recorded trial.
+    """
+    protocol = record.protocol
+    digits, _ = draw_split(protocol, TRIAL, digits)
+    found: dict[str, list[dict[str, Tensor]]] = {}
+    kept: dict[str, Any] = {}
+
+    def begin(name: str) -> None:
+        if name != "coarse":
+            found[name] = []
+
+    def tick(_: float) -> None:  # a checkpoint is written before each tick
+        name = next(reversed(found), None)
+        if name is None:  # the coarse network is still being trained
+            return
+        file = checkpoint_file(cache, protocol, TRIAL, name, "fine", "cpu", None, digits)
+        if (now := load(file, "cpu")) is not None:
+            found[name].append(now.weights)
+
+    with one_thread():  # as a study runs its trials: the order of sums hangs on it
+        # The key of a checkpoint tells the number of threads, so all of it is in here.
+        result = run_trial(
+            protocol, TRIAL, cache=cache, digits=digits, begin=begin, tick=tick, keep=kept
+        )
+    outcome = same_seeds([{"trial": TRIAL} | result], [record.trial(TRIAL)])
+    if not outcome.agrees:
+        raise RecordError(
+            f"record: this run is not trial {TRIAL} of {record.folder} "
+            f"({outcome.sentence.removesuffix('.')}); accepted: the record's own data and code."
+        )
+    dtype = getattr(torch, protocol.dtype)
+    for arm in ARMS:
+        found[arm].insert(0, {name: w.to(dtype) for name, w in kept["starts"][arm].items()})
+        if len(found[arm]) != protocol.fine_epochs + 1:
+            raise RecordError(
+                f"cache: {cache} held a fine network of this trial, so that its way there is "
+                "missing; accepted: an empty folder."
+            )
+    return result | {"agreement": outcome.sentence}, found
+
+
+def propagate(record: Record, cache: Path, digits: Digits | None = None) -> dict[str, Any]:
+    """Pass the digits of a record's figures through its networks, from arrival to the last epoch.
+
+    Parameters
+    ----------
+    record, cache, digits
+        As for :func:`snapshots`.
+
+    Returns
+    -------
+    dict
+        What is written to a file: ``labels`` of the digits and ``channels`` by layer, which are
+        those of the record's figures; ``metrics`` by arm, a row for each epoch, and ``agreement``,
+        how they compare with the record's; ``maps`` and ``images`` as :func:`unpack` reads them.
+        By arm, epoch and digit, ``answers``: the class and its probability; and by arm, epoch,
+        digit and layer, ``changed``: by what share of their norm at arrival the maps of all
+        channels have moved.
+
+    Raises
+    ------
+    ValueError
+        If the network pools: its layers are not of one size.
+    RecordError
+        If the run is not the recorded trial, or the record has no figures.
+    """
+    protocol = record.protocol
+    if protocol.pooling:
+        raise ValueError("pooling=True; accepted: a study without pooling.")
+    figures = record.arrays()
+    pool, chosen = draw_split(protocol, TRIAL, digits)
+    result, networks = snapshots(record, cache, pool)
+    place = {int(index): k for k, index in enumerate(chosen[2])}
+    places = [place[int(index)] for index in figures["digits/indices"]]
+    x = grid_images(protocol, pool, chosen, "fine").validation[places]
+    channels = {layer: figures[f"channels/{layer}"][:CHANNELS].tolist() for layer in LAYERS}
+
+    maps, answers, changed = [], [], []
+    for arm in ARMS:
+        seen = [feature_maps(weights, x, False, protocol.padding) for weights in networks[arm]]
+        some = [
+            torch.stack(
+                [m[:, channels[layer]] for layer, m in zip(LAYERS, both, strict=True)], dim=1
+            )
+            for both in seen
+        ]
+        maps.append(torch.stack(some))  # (epochs, digits, layers, channels, n, n)
+        likely = [forward(w, x, False, protocol.padding).softmax(1).max(1) for w in networks[arm]]
+        answers.append(
+            [[[int(k), round(float(p), 4)] for p, k in zip(*top, strict=True)] for top in likely]
+        )
+        changed.append([_moved(both, seen[0]) for both in seen])
+    return {
+        "study": record.folder.name,
+        "trial": TRIAL,
+        "protocol": protocol.key(),
+        "agreement": result["agreement"],
+        "metrics": {arm: result["metrics"][arm] for arm in ARMS},
+        "labels": figures["digits/labels"].tolist(),
+        "channels": channels,
+        "images": pack((x - x.amin(dim=(1, 2, 3), keepdim=True))[:, 0].numpy()),
+        "maps": pack(torch.stack(maps).numpy()),
+        "answers": answers,
+        "changed": changed,
+    }
+
+
+def _moved(now: list[Tensor], before: list[Tensor]) -> list[list[float]]:
+    """Return ‖now − before‖ / ‖before‖ by digit and layer."""
+    share = [
+        (a - b).flatten(1).norm(dim=1) / b.flatten(1).norm(dim=1)
+        for a, b in zip(now, before, strict=True)
+    ]
+    return [[round(float(s), 4) for s in digit] for digit in torch.stack(share, dim=1)]
+
+
+def pack(maps: np.ndarray) -> dict[str, Any]:
+    """Return maps for a file: each in 8 bits of its own largest value.
+
+    Parameters
+    ----------
+    maps : ndarray, shape (..., n, n)
+        Not negative.
+
+    Returns
+    -------
+    dict
+        ``shape``; ``largest``, a number for each map in C order; ``levels``, base64 of deflated
+        bytes in C order, of which 255 is the map's largest value.
+    """
+    largest = maps.max(axis=(-2, -1), keepdims=True).astype(np.float64)
+    scale = np.where(largest > 0, largest, 1.0)
+    levels = np.rint(maps / scale * LEVELS).astype(np.uint8)
+    return {
+        "shape": list(maps.shape),
+        "largest": [float(f"{value:.6g}") for value in largest.ravel()],
+        "levels": base64.b64encode(zlib.compress(levels.tobytes(), 9)).decode("ascii"),
+    }
+
+
+def unpack(packed: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Return levels (..., n, n) from 0 to 255, and the largest values (...), of packed maps.
+
+    Examples
+    --------
+    >>> levels, largest = unpack(pack(np.array([[[0.0, 1.0], [2.0, 4.0]]])))
+    >>> levels.tolist(), largest.tolist()
+    ([[[0, 64], [128, 255]]], [4.0])
+    """
+    shape = packed["shape"]
+    levels = np.frombuffer(zlib.decompress(base64.b64decode(packed["levels"])), np.uint8)
+    return levels.reshape(shape), np.array(packed["largest"]).reshape(shape[:-2])
+
+
+def run_propagation(folder: Path) -> None:
+    """Write a file for each of :data:`STUDIES` that the folder does not hold yet."""
+    with tempfile.TemporaryDirectory() as cache:
+        jobs = [
+            (folder / f"{name}.json", (Record(records_folder() / name), Path(cache)))
+            for name in STUDIES
+        ]
+        # One after the other: they have the coarse network in common.
+        for one in run_missing(propagate, jobs, 1):
+            print(f"{one['study']}: written", flush=True)
+
+
+def read_propagation(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the files' contents by study, checked against their checksums."""
+    return {name: read_json(folder / f"{name}.json") for name in STUDIES}

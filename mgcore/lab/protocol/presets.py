@@ -1,0 +1,35 @@
+"""The named protocols as data: what each of them sets where the thesis is silent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# The calibration's choice: the nearest in its third stage of those that its fourth keeps
+# (:mod:`mgcore.lab.choices.calibration`).  A test holds it to the recorded runs.
+CHOSEN: dict[str, Any] = {
+    "penalty_scale": 1 / 256, "momentum": 0.0, "stencil_scale": "flat",
+    "normalisation": "standardised",
+}  # fmt: skip
+# The calibration's other finalists: as near by the random initialisation, with larger penalties.
+STRONG: dict[str, Any] = {
+    "name": "strong", "penalty_scale": 1.0, "momentum": 0.9, "stencil_scale": "meganet",
+    "normalisation": "standardised",
+}  # fmt: skip
+MEDIUM: dict[str, Any] = {
+    "name": "medium", "penalty_scale": 1 / 16, "momentum": 0.0, "stencil_scale": "flat",
+    "normalisation": "standardised",
+}  # fmt: skip
+
+# What each tier changes.  The smoke tier computes in float64, so that its rounded results are the
+# same on every machine and a page that shows them can be compared.
+SIZES: dict[str, dict[str, Any]] = {
+    "smoke": {
+        "n_coarse": 768, "n_fine": 256, "n_validation": 256,
+        "coarse_epochs": 4, "fine_epochs": 3, "subset": 100, "dtype": "float64", "resolution": 16,
+    },
+    "class": {
+        "n_coarse": 10_000, "n_fine": 4_000, "n_validation": 4_000,
+        "coarse_epochs": 5, "fine_epochs": 3, "subset": 500,
+    },
+    "paper": {},
+}  # fmt: skip

@@ -1,0 +1,1 @@
+"""Many trials: processes, a cluster, locks, progress, and the fingerprint of the code's behaviour."""

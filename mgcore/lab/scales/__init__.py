@@ -1,0 +1,1 @@
+"""Training strategies on two grids, compared at equal work."""

@@ -1,0 +1,105 @@
+"""The small arrays that a record keeps of trial 0, so that figures render without the data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from mgcore.analysis.landscape import filter_normalised_direction, surface
+from mgcore.lab.protocol import Protocol
+from mgcore.lab.trial.phases import stream
+from mgcore.thesis.network import CLASSIFIER, feature_maps
+
+BLOCKS = 100  # weight maps of the coarse classifier (Fig. 4.2)
+SHOWN = 2  # validation images that are propagated (Fig. 4.4)
+CHANNELS = 6  # of each layer, drawn at random
+SIDE = {"smoke": 5, "class": 11, "paper": 21}  # points along a side of a loss surface
+SURFACE_IMAGES = {"smoke": 32, "class": 200, "paper": 500}
+REACH = 1.0  # in filter norms
+
+
+def collect(protocol: Protocol, kept: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Return the arrays of the figures from what a trial kept.
+
+    Parameters
+    ----------
+    protocol : Protocol
+    kept : dict
+        As filled by :func:`mgcore.lab.trial.trial.run_trial`.
+
+    Returns
+    -------
+    dict of ndarray
+        ``stencils/<network>/<layer>`` (out, in, 3, 3); ``blocks`` (100, m, m) with ``blocks_of``
+        (100, 2) their class and channel; ``digits/…``; ``maps/<arm>/<layer>``
+        (images, channels, n, n) with ``channels/<layer>``; ``surface/<network>`` (k, k) with
+        ``surface_steps`` (k,).
+    """
+    phases, starts = kept["phases"], kept["starts"]
+    arrays: dict[str, np.ndarray] = {}
+    networks = {name: progress.weights for name, progress in phases.items()}
+    for name, weights in networks.items():
+        for layer in ("conv1", "conv2"):
+            arrays[f"stencils/{name}/{layer}"] = weights[f"{layer}.weight"].float().cpu().numpy()
+
+    draw = stream(protocol.seed, 0, "figures")
+    side = protocol.coarse_side
+    blocks = networks["coarse"][CLASSIFIER].unflatten(1, (-1, side, side)).flatten(0, 1)
+    chosen = torch.randperm(len(blocks), generator=draw)[:BLOCKS]
+    channels = len(blocks) // 10
+    arrays["blocks"] = blocks[chosen].float().cpu().numpy()
+    arrays["blocks_of"] = torch.stack([chosen // channels, chosen % channels], dim=1).numpy()
+
+    arrays |= _propagate(protocol, kept, networks, draw)
+    arrays |= _surfaces(protocol, kept, {k: starts[k] for k in starts if k != "new"})
+    return arrays
+
+
+def _propagate(
+    protocol: Protocol, kept: dict[str, Any], networks: dict[str, Any], draw: torch.Generator
+) -> dict[str, np.ndarray]:
+    """Pass the first two validation images of different digits through the fine networks."""
+    images = kept["fine_images"]
+    labels = images.validation_labels.cpu()
+    other = int((labels != labels[0]).nonzero()[0])
+    pick = torch.tensor([0, other][:SHOWN])
+    x = images.validation[pick]
+    arrays = {
+        "digits/images": x[:, 0].float().cpu().numpy(),
+        "digits/labels": labels[pick].numpy(),
+        "digits/indices": kept["chosen"][2][pick].numpy(),
+    }
+    layers = ("conv1", "pooled", "conv2") if protocol.pooling else ("conv1", "conv2")
+    order = {layer: torch.randperm(64 if layer == "conv2" else 32, generator=draw)[:CHANNELS]
+             for layer in layers}  # fmt: skip
+    arrays |= {f"channels/{layer}": index.numpy() for layer, index in order.items()}
+    for arm in ("new", "transfer", "multigrid"):
+        with torch.no_grad():
+            maps = feature_maps(networks[arm], x, protocol.pooling, protocol.padding)
+        for layer, seen in zip(layers, maps, strict=True):
+            arrays[f"maps/{arm}/{layer}"] = seen[:, order[layer]].half().cpu().numpy()
+    return arrays
+
+
+def _surfaces(
+    protocol: Protocol, kept: dict[str, Any], starts: dict[str, Any]
+) -> dict[str, np.ndarray]:
+    """Evaluate the objective around the coarse minimum and where each fine arm starts."""
+    count = SURFACE_IMAGES[protocol.tier]
+    steps = torch.linspace(-REACH, REACH, SIDE[protocol.tier])
+    arrays = {"surface_steps": steps.numpy()}
+    centres = {"coarse": kept["phases"]["coarse"].weights} | starts
+    for name, weights in centres.items():
+        grid = "coarse" if name == "coarse" else "fine"
+        images = kept[f"{grid}_images"]
+        weights = {k: w.to(images.training) for k, w in weights.items()}
+        draw = stream(protocol.seed, 0, "directions", grid)  # the same for both fine starts
+        pair = tuple(filter_normalised_direction(weights, draw) for _ in range(2))
+        values = surface(
+            protocol.objective(grid), weights, pair, steps,
+            images.training[:count], images.training_labels[:count],
+        )  # fmt: skip
+        arrays[f"surface/{name}"] = values.numpy()
+    return arrays

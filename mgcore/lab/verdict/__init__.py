@@ -1,0 +1,1 @@
+"""Statistics that decide: agreement of two records, claims, checks by computation."""

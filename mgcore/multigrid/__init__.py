@@ -1,0 +1,1 @@
+"""The model problem of multigrid: Poisson's equation, cycles, local Fourier analysis."""

@@ -1,0 +1,1 @@
+"""Trust-region methods: truncated conjugate gradients and the loops around them."""

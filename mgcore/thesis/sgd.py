@@ -1,0 +1,130 @@
+"""Stochastic gradient descent as the thesis runs it (thesis (2.4)–(2.5), §3.2.1)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from mgcore.thesis.objective import Objective
+
+MOMENTUM_RULES = ("torch", "package")
+
+
+def learning_rate(epoch: int, base: float = 0.003, decay: float = 0.5) -> float:
+    """Return α_e = base / √(decay · e) for epochs e = 1, 2, … (thesis §3.2.1).
+
+    Examples
+    --------
+    >>> round(learning_rate(2), 6)
+    0.003
+    """
+    if epoch < 1:
+        raise ValueError(f"epoch={epoch}; accepted: 1 or more, the schedule divides by its root.")
+    return base / math.sqrt(decay * epoch)
+
+
+def sgd_update(
+    weights: Mapping[str, Tensor],
+    velocity: Mapping[str, Tensor],
+    gradient: Mapping[str, Tensor],
+    rate: float,
+    momentum: float,
+    nesterov: bool,
+    rule: str = "torch",
+) -> None:
+    """Move `weights` one step along `gradient`, in place.
+
+    With the rule ``"torch"``, as ``torch.optim.SGD`` does: v ← μ v + g, then
+    w ← w − α (g + μ v) with Nesterov's momentum or w ← w − α v without.
+
+    With the rule ``"package"``, as the thesis's software does: the velocity is the step itself,
+    v ← μ v + α g and w ← w − v, so that a change of the learning rate α leaves past steps as they
+    were.  With Nesterov's momentum :func:`look_ahead` has already subtracted μ v from the weights,
+    and only α g is left to subtract.
+
+    Every operation is elementwise, so a leading axis of networks needs nothing more.
+    """
+    for name, w in weights.items():
+        g, v = gradient[name], velocity[name]
+        if momentum and rule == "package":
+            v.mul_(momentum).add_(g, alpha=rate)
+            if nesterov:
+                w.sub_(g, alpha=rate)
+            else:
+                w.sub_(v)
+            continue
+        if momentum:
+            v.mul_(momentum).add_(g)
+            g = g.add_(v, alpha=momentum) if nesterov else v
+        w.sub_(g, alpha=rate)
+
+
+def look_ahead(
+    weights: Mapping[str, Tensor],
+    velocity: Mapping[str, Tensor],
+    momentum: float,
+    nesterov: bool,
+    rule: str = "torch",
+) -> None:
+    """Move `weights`, in place, to the point at which the next gradient is evaluated.
+
+    That is w − μ v for Nesterov's momentum by the rule ``"package"``.  By the rule ``"torch"`` the
+    stored weights are that point already, and nothing changes.
+    """
+    if momentum and nesterov and rule == "package":
+        for name, w in weights.items():
+            w.sub_(velocity[name], alpha=momentum)
+
+
+def train_epoch(
+    objective: Objective,
+    weights: Mapping[str, Tensor],
+    velocity: Mapping[str, Tensor],
+    images: Tensor,
+    labels: Tensor,
+    order: Tensor,
+    *,
+    rate: float,
+    batch: int = 32,
+    momentum: float = 0.0,
+    nesterov: bool = False,
+    rule: str = "torch",
+) -> None:
+    """Pass once through the training data, in place.
+
+    Parameters
+    ----------
+    weights, velocity : mapping of Tensor
+        Changed in place; equal keys and shapes.
+    images : Tensor, shape (count, 1, n, n)
+    labels : Tensor, shape (count,)
+    order : Tensor of int64, shape (count,)
+        The permutation in which images are drawn: sampling without replacement (§3.2.1).
+    rate : float
+        Learning rate of this epoch.
+    batch : int
+        Images in a minibatch.  A last, smaller one is dropped, as the thesis's software does.
+    momentum : float
+    nesterov : bool
+
+    Raises
+    ------
+    FloatingPointError
+        If the weights are no longer finite at the end.
+    """
+    if batch > len(order):
+        raise ValueError(f"batch={batch} with {len(order)} images; accepted: at most all of them.")
+    leaves = {name: w.requires_grad_() for name, w in weights.items()}
+    for chosen in order[: len(order) // batch * batch].split(batch):
+        with torch.no_grad():
+            look_ahead(leaves, velocity, momentum, nesterov, rule)
+        gradient = objective.gradient(leaves, images[chosen], labels[chosen])
+        with torch.no_grad():
+            sgd_update(leaves, velocity, gradient, rate, momentum, nesterov, rule)
+    for name, w in leaves.items():
+        w.requires_grad_(False)
+        if not torch.isfinite(w).all():
+            raise FloatingPointError(f"training diverged: {name} is no longer finite.")

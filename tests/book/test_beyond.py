@@ -1,0 +1,158 @@
+"""What the chapters on open choices and on training across scales say, against their records."""
+
+from itertools import product
+from statistics import fmean
+
+import numpy as np
+import pytest
+from notebooks import ROOT
+from test_numbers import glued
+
+from mgcore.lab.choices import main_effects as effects
+from mgcore.lab.choices import multiverse
+from mgcore.lab.figures.multiverse import by_universe
+from mgcore.lab.protocol import printed_tables as thesis
+from mgcore.lab.scales import film
+from mgcore.lab.scales import speedups as factors
+from mgcore.lab.scales import strategies as ways
+from mgcore.lab.scales import work_grid as pareto
+from mgcore.lab.verdict.agreement import interval
+
+ACROSS = ROOT / "book" / "records" / "across"
+NETWORKS = tuple(ways.NETWORKS)
+
+
+def results(network):
+    return pareto.read_pareto(ACROSS, network)
+
+
+def target(found):
+    """The accuracy of the fine grid alone at the second largest budget, as the chapter says."""
+    return round(float(factors.curve(found, "fine only")[:, -2].mean()), 1)
+
+
+def difference(network, way, other, budget):
+    """Mean and half-width of the interval of one way less another, by pairs."""
+    pairs = [
+        {p["way"]: p["accuracy"] for p in one["points"] if p["budget"] == budget}
+        for one in results(network)
+    ]
+    return interval([pair[way] - pair[other] for pair in pairs])
+
+
+def test_there_are_five_seeds_of_everything():
+    for network in NETWORKS:
+        assert [one["seed"] for one in results(network)] == list(range(pareto.SEEDS))
+        rates = pareto.read_rates(ACROSS, network)
+        for one in results(network):
+            assert {p["way"]: p["rate"] for p in one["points"]} == rates
+    assert len(film.read_films(ACROSS)) == film.SEEDS >= 5
+
+
+def test_the_residual_network_gains_by_small_images_first():
+    found = results("resnet")
+    for way in ("copied", "multilevel, copied"):
+        assert factors.factor(found, way, "fine only", target(found)).low > 1, way
+    alone, copied = (factors.curve(found, way).mean(axis=0) for way in ("fine only", "copied"))
+    assert (copied > alone).all()
+
+
+@pytest.mark.parametrize("network", ["thesis", "pooled"])
+def test_for_the_thesiss_network_the_fine_grid_alone_is_as_good_or_better(network):
+    found = results(network)
+    factor = factors.factor(found, "copied", "fine only", target(found))
+    assert factor.low < 1 and (factor.high < 1) == (network == "pooled")
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_the_bilinear_galerkin_map_is_behind_and_never_reaches_the_accuracy(network):
+    found = results(network)
+    ways = ("copied", "Galerkin, bilinear")
+    copied, galerkin = (factors.curve(found, way).mean(axis=0) for way in ways)
+    assert (galerkin < copied).all()
+    for way in ("Galerkin, bilinear", "multilevel, Galerkin"):
+        assert factors.factor(found, way, "fine only", target(found)).reached == 0
+
+
+def test_what_beats_copying_does_so_without_pooling_at_the_smaller_budget_alone():
+    better = {
+        (way, network, budget)
+        for way, network, budget in product(ways.FAIR, NETWORKS, pareto.FAIR_BUDGETS)
+        if np.subtract(*difference(network, way, "copied", budget)) > 0
+    }
+    assert better and {pair[1:] for pair in better} == {("thesis", pareto.FAIR_BUDGETS[0])}
+    said = glued(ROOT / "book" / "across_scales.ipynb")
+    assert all(way in said["fair-list"] for way, _, _ in better)
+    for way, network in product(("roughness penalised", "learning rate warmed"), NETWORKS):
+        assert difference(network, way, "copied", pareto.FAIR_BUDGETS[1])[0] < 0
+
+
+def test_going_less_far_costs_less():
+    for network in NETWORKS:
+        steps = ("a quarter of the way", "half of the way", "Galerkin, bilinear")
+        costs = [difference(network, way, "copied", pareto.FAIR_BUDGETS[1])[0] for way in steps]
+        assert costs[0] > -0.5 and costs[2] < min(costs[:2])
+
+
+def test_no_way_with_films_is_clearly_cheaper_and_three_axes_are_too_many():
+    found = film.read_films(ACROSS)
+    ends = {way: factors.curve(found, way).mean(axis=0) for way in film.WAYS}
+    for way in film.WAYS:
+        assert not factors.factor(found, way, "fine only", target(found)).low > 1, way
+    assert ends["both, galerkin"][-1] < 20 < 80 < ends["time, galerkin"][-1]
+    ahead = [ends[f"{where}, copy"][0] > ends["fine only"][0] for where in film.COARSE]
+    assert all(ahead)
+
+
+@pytest.fixture(scope="module")
+def universes():
+    return multiverse.read_multiverse(ROOT / "book" / "records" / "multiverse")
+
+
+def test_every_universe_of_the_design_is_recorded_for_both_seeds(universes):
+    runs, within = len(multiverse.design()), len(multiverse.fine_choices())
+    assert len(universes) == runs * within * multiverse.SEEDS
+    assert len({tuple(row["choices"].values()) for row in universes}) == runs * within >= 48
+    for name, pair in (multiverse.BETWEEN | multiverse.WITHIN).items():
+        levels = [row["choices"][name] for row in universes]
+        assert [levels.count(level) for level in pair] == [len(universes) // 2] * 2
+
+
+def test_without_pooling_a_gap_like_the_thesiss_occurs_on_prolonged_images_alone(universes):
+    table = thesis.TABLE_4_1["multigrid"]
+    printed = table["training"][1] - table["validation"][1]
+    large = [
+        chosen["images"] for chosen, gaps in by_universe(universes)[0]
+        if not chosen["pooling"] and fmean(gaps) >= printed
+    ]  # fmt: skip
+    whole = [c for c, _ in by_universe(universes)[0] if not c["pooling"]]
+    assert large and set(large) == {"prolonged"}
+    assert len(large) < sum(c["images"] == "prolonged" for c in whole) / 2  # needed, not sufficient
+
+
+def test_the_effects_that_the_chapter_names_are_the_largest_and_the_others_unclear(universes):
+    found = {e.choice: e for e in effects.main_effects(universes)}
+    order = sorted(found.values(), key=lambda e: -abs(e.estimate))
+    assert [e.choice for e in order[:2]] == ["images", "prolongation"]
+    assert all(e.estimate > e.half for e in order[:2])
+    assert all(abs(found[c].estimate) < found[c].half for c in ("padding", "pixels", "loss"))
+
+
+def test_the_largest_gaps_have_bilinear_p_and_prolonged_images(universes):
+    order = sorted(by_universe(universes)[0], key=lambda one: fmean(one[1]))
+    for chosen, _ in order[-8:]:
+        assert (chosen["prolongation"], chosen["images"]) == ("bilinear", "prolonged")
+
+
+def test_the_printed_factor_is_farther_from_the_tables(universes):
+    def doublings(row):
+        value = effects.distance_of(row)
+        return None if value is None else float(np.log2(value))
+
+    (factor,) = (e for e in effects.main_effects(universes, doublings) if e.choice == "factor")
+    assert factor.levels == (0.25, 4.0) and factor.estimate > factor.half
+
+
+def test_what_diverged_sums_the_loss_of_standardised_images(universes):
+    lost = [row["choices"] for row in universes if row["multigrid"] is None]
+    assert lost and {(c["loss"], c["pixels"]) for c in lost} == {("sum", "standardised")}

@@ -1,0 +1,35 @@
+"""The thesis's printed numbers, found by the names of cells."""
+
+import pytest
+
+from mgcore.lab.protocol.printed_tables import printed
+
+
+@pytest.mark.parametrize(
+    "study, name, value",
+    [
+        ("baseline-prolonged", "multigrid.last.validation", 63.6),
+        ("baseline-original", "new.1.training", 88.4),
+        ("strong-original", "transfer.last.training", 99.4),
+        ("printed-baseline", "multigrid.1.validation", 62.9),
+        ("pooling-original", "multigrid.last.gap", 99.8 - 88.0),
+        ("printed-pooling", "transfer.1.validation", 91.5),
+        ("classifier-pooled", "multigrid_classifier.1.training", 85.2),
+        ("classifier-unpooled", "multigrid_classifier.last.validation", 38.3),
+        ("classifier-package", "new.1.gap", 91.1 - 89.0),
+        ("joint-literal", "multigrid.last.validation", 50.8),
+        ("joint-package", "transfer_classifier.1.validation", 81.5),
+        # Not printed: before training, after the last epoch of a stage, other numbers and studies.
+        ("baseline-original", "multigrid.0.training", None),
+        ("baseline-original", "multigrid_classifier.1.training", None),
+        ("baseline-original", "coarse.last.training", None),
+        ("joint-pooled", "multigrid.last.training", None),
+        ("joint-pooled", "multigrid_classifier.last.gap", None),
+        ("pooling-original", "landscape.transfer.radius", None),
+        ("pooling-original", "survival.multigrid.conv2.mean", None),
+        ("no-dct", "transfer.1.validation", None),
+        ("", "transfer.1.validation", None),
+    ],
+)
+def test_a_cell_is_what_its_table_prints(study, name, value):
+    assert printed(study, name) == (value if value is None else pytest.approx(value))

@@ -1,0 +1,98 @@
+"""The named studies: their protocols, what they share, and what is refused."""
+
+import pytest
+
+from mgcore.lab import STUDIES, Protocol, study_protocol
+from mgcore.lab.trial.trial import COARSE_FIELDS
+
+PACKAGE = {"newton": "meganet"}
+# What each name says beside the pair original or prolonged.
+MEANT = {
+    "baseline": {}, "strong": None, "medium": None, "pooling": {"pooling": True},
+    "classifier-unpooled": {"retraining": "classifier"},
+    "classifier-pooled": {"retraining": "classifier", "pooling": True},
+    "classifier-package": {"retraining": "classifier", "pooling": True} | PACKAGE,
+    "joint-pooled": {"retraining": "joint", "pooling": True},
+    "joint-unpooled": {"retraining": "joint"},
+    "joint-package": {"retraining": "joint", "pooling": True} | PACKAGE,
+    "joint-literal": {"retraining": "joint", "pooling": True, "newton_epoch": "pass"},
+    "no-smoothness": {"alpha_fine": 0.0, "alpha_coarse": 0.0}, "no-dct": {"dct_cutoff": 1e6},
+    "printed-baseline": {}, "printed-pooling": {"pooling": True},
+}  # fmt: skip
+
+
+def meant(study):
+    """The changes that the name of a study stands for."""
+    start, _, prepared = study.rpartition("-")
+    if prepared in ("original", "prolonged"):
+        return None if MEANT[start] is None else MEANT[start] | {"fine_training": prepared}
+    optimizer = study.startswith(("classifier", "joint"))
+    return MEANT[study] | ({"fine_training": "prolonged"} if optimizer else {})
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_a_study_is_a_named_protocol_and_what_its_name_says(study):
+    p, named = study_protocol(study), Protocol.calibrated
+    if study.startswith("printed"):
+        named = Protocol.printed
+    changes = meant(study)
+    if changes is None:  # test_calibration holds these against the record
+        names = ("penalty_scale", "momentum", "stencil_scale", "normalisation")
+        changes = dict(zip(("name", "fine_training"), study.split("-"), strict=True))
+        changes |= {name: getattr(p, name) for name in names}
+        assert p.key() != Protocol.calibrated(fine_training=p.fine_training).key()
+        assert p.penalty_scale == {"strong": 1.0, "medium": 1 / 16}[p.name]
+    assert p == named(**changes)
+    small = study_protocol(study, "smoke", "strokes", 3)
+    assert small == named("smoke", dataset="strokes", seed=3, **changes)
+    assert p.fine_validation == "original" and p.tier == "paper" and p.dataset == "mnist"
+
+
+def test_every_study_is_another():
+    assert len({study_protocol(study).key() for study in STUDIES}) == len(STUDIES)
+
+
+@pytest.mark.parametrize("study", [s for s in STUDIES if study_protocol(s).newton_method])
+def test_an_optimizer_study_shares_the_coarse_networks_of_a_baseline(study):
+    """And every start: nothing differs but how the fine networks are trained."""
+    p = study_protocol(study)
+    baseline = study_protocol("pooling-prolonged" if p.pooling else "baseline-prolonged")
+    assert p.key(*COARSE_FIELDS) == baseline.key(*COARSE_FIELDS)
+    assert p.key() != baseline.key()
+    sgd = p.changed(
+        retraining="sgd", newton="steihaug", newton_epoch="work", hessian="full", name=baseline.name
+    )
+    assert sgd == baseline
+
+
+def test_other_finalists_and_the_printed_have_coarse_networks_of_their_own():
+    keys = {study_protocol(s).key(*COARSE_FIELDS)
+            for s in ("baseline-original", "strong-original", "medium-original",
+                      "printed-baseline")}  # fmt: skip
+    assert len(keys) == 4
+    for name in ("baseline", "pooling", "strong"):
+        one, other = (study_protocol(f"{name}-{how}") for how in ("original", "prolonged"))
+        assert one.key(*COARSE_FIELDS) == other.key(*COARSE_FIELDS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"study": "everything"}, "study='everything'; accepted: 'baseline-original', "
+         "'baseline-prolonged', 'pooling-original', 'pooling-prolonged', 'classifier-unpooled', "
+         "'classifier-pooled', 'classifier-package', 'joint-pooled', 'joint-unpooled', "
+         "'joint-package', 'joint-literal', 'strong-original', 'strong-prolonged', "
+         "'medium-original', 'no-smoothness', 'no-dct', 'printed-baseline', 'printed-pooling'."),
+        ({"tier": "colossal"}, "tier='colossal'; accepted: 'smoke', 'class', 'paper'."),
+        ({"dataset": "postcards"}, "dataset='postcards'; accepted: 'mnist', 'strokes'."),
+        ({"seed": -1}, "seed=-1; accepted: a number, at least 0."),
+        ({"seed": "many"}, "seed='many'; accepted: a value of type int."),
+        ({"tier": "smoke", "dataset": "mnist"}, "resolution="
+         f"{Protocol.printed('smoke', dataset='strokes').resolution} with dataset='mnist'; "
+         "accepted: 28."),
+    ],
+)  # fmt: skip
+def test_bad_input_gets_one_sentence(arguments, sentence):
+    with pytest.raises(ValueError) as raised:
+        study_protocol(**({"study": "baseline-original"} | arguments))
+    assert str(raised.value) == sentence

@@ -1,0 +1,179 @@
+"""The direction of imports: no circle, no arrow backwards, nothing private across wings."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Each package may import what stands to its left; what shares a place may not import each other.
+# A name is a module or a folder, seen from the package.
+ORDER = {
+    "mgcore": [
+        {"grids"},
+        {"kernels", "operators", "data", "optimize"},
+        {"refinement", "thesis", "multigrid"},
+        {"train", "analysis"},
+        {"lab"},
+        {"__main__"},
+    ],
+    "mgcore.lab": [
+        {"protocol"},
+        {"records"},
+        {"trial"},
+        {"run"},
+        {"verdict"},
+        {"choices", "scales", "cost"},
+        {"figures", "pages"},
+        {"cli"},
+    ],
+}
+Arrow = tuple[str, str, str]  # importing module, imported module, imported name
+
+
+def modules(root: Path) -> dict[str, Path]:
+    """Return the file of every module below ``root/mgcore``."""
+    found = {}
+    for file in sorted((root / "mgcore").rglob("*.py")):
+        name = ".".join(file.relative_to(root).with_suffix("").parts)
+        found[name.removesuffix(".__init__")] = file
+    return found
+
+
+def arrows(root: Path) -> list[Arrow]:
+    """Return every import of one module of mgcore by another, wherever in the file it stands."""
+    files = modules(root)
+    found = []
+    for name, file in files.items():
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                base = node.module or ""
+                if node.level:  # a relative import
+                    package = (
+                        name.split(".") if file.name == "__init__.py" else name.split(".")[:-1]
+                    )
+                    package = package[: len(package) - node.level + 1]
+                    base = ".".join([*package, *([node.module] if node.module else [])])
+                for alias in node.names:
+                    inner = f"{base}.{alias.name}"
+                    target = inner if inner in files else base
+                    if target in files:
+                        found.append((name, target, alias.name))
+            elif isinstance(node, ast.Import):
+                found += [(name, a.name, a.name) for a in node.names if a.name in files]
+    return found
+
+
+def circles(graph: list[Arrow]) -> list[list[str]]:
+    """Return the strongly connected groups of more than one module."""
+    after: dict[str, set[str]] = {}
+    for start, end, _ in graph:
+        after.setdefault(start, set()).add(end)
+
+    def reached(start: str) -> set[str]:
+        seen, todo = set(), [start]
+        while todo:
+            for name in after.get(todo.pop(), ()):
+                if name not in seen:
+                    seen.add(name)
+                    todo.append(name)
+        return seen
+
+    reach = {name: reached(name) for name in after}
+    groups = {
+        tuple(sorted({n for n in reach[name] if name in reach.get(n, ())} | {name}))
+        for name in reach
+        if name in reach[name]
+    }
+    return [list(group) for group in sorted(groups)]
+
+
+def wing(module: str, package: str) -> str | None:
+    """Return the child of `package` that `module` lies in, or None if it lies outside."""
+    if not module.startswith(f"{package}."):
+        return None
+    return module.removeprefix(f"{package}.").split(".")[0]
+
+
+def faults(root: Path) -> list[str]:
+    """Return a sentence for everything that is wrong with the imports."""
+    graph = arrows(root)
+    said = [f"circle: {', '.join(group)}" for group in circles(graph)]
+    for package, order in ORDER.items():
+        place = {name: number for number, group in enumerate(order) for name in group}
+        for start, end, _ in graph:
+            one, other = wing(start, package), wing(end, package)
+            if one is None or other is None or one == other:
+                continue
+            for name in (one, other):
+                if name not in place:
+                    said.append(f"unplaced: {package}.{name} stands nowhere in ORDER")
+            if place.get(one, 0) <= place.get(other, -1):
+                said.append(f"backwards: {start} imports {end}")
+    for start, end, name in graph:
+        private = name.startswith("_") and not name.startswith("__")
+        if private and start.rpartition(".")[0] != end.rpartition(".")[0]:
+            said.append(f"private: {start} imports {name} of {end}")
+    return sorted(set(said))
+
+
+def test_imports_run_in_one_direction():
+    assert faults(ROOT) == []
+
+
+def test_no_level_has_more_rooms_than_a_person_can_see_at_once():
+    for folder in {file.parent for file in modules(ROOT).values()}:
+        rooms = [
+            p for p in folder.iterdir()
+            if (p.suffix == ".py" and p.stem not in ("__init__", "__main__"))
+            or (p / "__init__.py").exists()
+        ]  # fmt: skip
+        assert len(rooms) <= 13, f"{folder.relative_to(ROOT)}: {len(rooms)}"
+
+
+def plant(root: Path, **sources: str) -> Path:
+    """Write a small package with the given modules, named with __ for a dot."""
+    for name, source in sources.items():
+        file = root / "mgcore" / f"{name.replace('__', '/')}.py"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(source)
+        for folder in [file.parent, *file.parent.parents]:
+            if folder == root:
+                break
+            (folder / "__init__.py").touch()
+    return root
+
+
+@pytest.mark.parametrize(
+    ("sources", "said"),
+    [
+        (
+            {"grids": "", "refinement__a": "from mgcore.refinement.b import x",
+             "refinement__b": "def f():\n    from mgcore.refinement import a"},
+            "circle: mgcore.refinement.a, mgcore.refinement.b",
+        ),
+        (
+            {"grids": "import mgcore.lab.run.cluster", "lab__run__cluster": ""},
+            "backwards: mgcore.grids imports mgcore.lab.run.cluster",
+        ),
+        (
+            {"lab__records__record": "from ..run import cluster", "lab__run__cluster": ""},
+            "backwards: mgcore.lab.records.record imports mgcore.lab.run.cluster",
+        ),
+        (
+            {"lab__cost__plan": "from mgcore.lab.scales.film import x", "lab__scales__film": ""},
+            "backwards: mgcore.lab.cost.plan imports mgcore.lab.scales.film",
+        ),
+        (
+            {"grids": "_step = 1", "refinement__a": "from mgcore.grids import _step"},
+            "private: mgcore.refinement.a imports _step of mgcore.grids",
+        ),
+        (
+            {"grids": "", "novelty": "from mgcore import grids"},
+            "unplaced: mgcore.novelty stands nowhere in ORDER",
+        ),
+    ],
+)  # fmt: skip
+def test_a_planted_fault_is_found(sources, said, tmp_path):
+    assert said in faults(plant(tmp_path, **sources))

@@ -1,0 +1,153 @@
+"""Linked grids: losses written out, derivatives by differences, expectations over all draws."""
+
+from itertools import combinations, product
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from mgcore import ThesisCNN, coarsen, restrict
+from mgcore.kernels import coarsen_classifier, coarsen_stencil
+from mgcore.thesis.network import forward
+from mgcore.train.multilevel import Hierarchy, joint_loss, multilevel_loss
+
+LINKS = pytest.mark.parametrize("stencils", ["galerkin", "copy"])
+
+
+def small():
+    torch.manual_seed(3)
+    return nn.Sequential(
+        nn.Conv2d(1, 2, 3, padding=1), nn.Tanh(), nn.Conv2d(2, 2, 3, padding=1, groups=2),
+        nn.Tanh(), nn.Flatten(), nn.Linear(2 * 64, 3),
+    ).double()  # fmt: skip
+
+
+@pytest.fixture
+def data(rng):
+    images = torch.randn(4, 1, 8, 8, generator=rng, dtype=torch.float64)
+    return images, torch.tensor([0, 1, 2, 1])
+
+
+def gradient(value, model):
+    return torch.cat([g.flatten() for g in torch.autograd.grad(value, list(model.parameters()))])
+
+
+@LINKS
+@pytest.mark.parametrize("kind", ["bilinear", "constant"])
+def test_weights_below_are_those_of_coarsening(stencils, kind):
+    model = small()
+    grids = Hierarchy(model, (1, 8, 8), 2, stencils=stencils, prolongation=kind)
+    once = coarsen(model, (1, 8, 8), stencils=stencils, prolongation=kind)
+    twice = coarsen(once, (1, 4, 4), stencils=stencils, prolongation=kind)
+    assert grids.depth == 2 and grids.shapes == [(1, 8, 8), (1, 4, 4), (1, 2, 2)]
+    for level, reference in enumerate((model, once, twice)):
+        for name, expected in reference.named_parameters():
+            assert torch.allclose(grids.weights(level)[name], expected, rtol=0, atol=1e-14)
+    with torch.no_grad():
+        model[0].weight += 1.0  # training the finest moves every grid
+    moved = coarsen(model, (1, 8, 8), stencils=stencils, prolongation=kind)
+    assert torch.allclose(grids.weights(1)["0.weight"], moved[0].weight, rtol=0, atol=1e-14)
+
+
+def test_joint_gradient_is_that_of_the_two_grid_loss_written_out(data):
+    images, labels = data
+    net = ThesisCNN(8).double()
+    grids = Hierarchy(net, (1, 8, 8))
+    found = gradient(joint_loss(grids, images, labels, (0.3, 0.7)), net)
+    fine = {name: p.detach().clone().requires_grad_() for name, p in net.named_parameters()}
+    coarse = dict(fine)
+    for name in ("conv1.weight", "conv2.weight"):
+        coarse[name] = coarsen_stencil(fine[name])
+    coarse["classifier.weight"] = coarsen_classifier(fine["classifier.weight"], (8, 8))
+    value = 0.3 * F.cross_entropy(forward(fine, images, False), labels)
+    value = value + 0.7 * F.cross_entropy(forward(coarse, restrict(images), False), labels)
+    expected = torch.cat([g.flatten() for g in torch.autograd.grad(value, list(fine.values()))])
+    assert (found - expected).abs().max() < 1e-12 * expected.abs().max()
+
+
+@LINKS
+def test_the_coarse_loss_alone_moves_the_fine_weights_as_differences_say(stencils, data):
+    images, labels = data
+    model = small()
+    grids = Hierarchy(model, (1, 8, 8), 2, stencils=stencils)
+    found = gradient(joint_loss(grids, images, labels, (0, 0.5, 0.5)), model)
+    direction = torch.randn(found.shape, generator=torch.Generator().manual_seed(1)).double()
+    values = []
+    for sign in (1, -1):
+        moved = nn.utils.parameters_to_vector(model.parameters()) + sign * 1e-5 * direction
+        other = small()
+        nn.utils.vector_to_parameters(moved, other.parameters())
+        own = Hierarchy(other, (1, 8, 8), 2, stencils=stencils)
+        values.append(joint_loss(own, images, labels, (0, 0.5, 0.5)).item())
+    slope = (values[0] - values[1]) / 2e-5
+    assert slope == pytest.approx(float(found @ direction), rel=1e-6)
+    assert found.abs().max() > 1e-3
+
+
+@LINKS
+def test_the_telescoping_sum_is_unbiased(stencils, data):
+    """Over all draws of 1 fine, 2 coarser and 3 coarsest of 4 images: exactly the fine gradient."""
+    images, labels = data
+    model = small()
+    grids = Hierarchy(model, (1, 8, 8), 2, stencils=stencils)
+    exact = gradient(F.cross_entropy(model(images), labels), model)
+    draws = list(product(*(combinations(range(4), count) for count in (1, 2, 3))))
+    assert len(draws) == 4 * 6 * 4
+    estimates = torch.stack([
+        gradient(multilevel_loss(grids, [(images[list(c)], labels[list(c)]) for c in draw]), model)
+        for draw in draws
+    ])  # fmt: skip
+    assert (estimates.mean(0) - exact).abs().max() < 1e-14 + 1e-12 * exact.abs().max()
+    assert (estimates - exact).abs().amax(1).min() > 1e-3 * exact.abs().max()  # each one errs
+
+
+def test_equal_batches_telescope_to_the_fine_loss(data):
+    model = small()
+    grids = Hierarchy(model, (1, 8, 8), 2)
+    value = multilevel_loss(grids, [data] * 3)
+    assert float(value.detach()) == pytest.approx(float(F.cross_entropy(model(data[0]), data[1])))
+
+
+def test_without_coarser_grids_both_losses_are_the_plain_one(data):
+    model = small()
+    grids = Hierarchy(model, (1, 8, 8), 0)
+    plain = F.cross_entropy(model(data[0]), data[1])
+    assert torch.equal(joint_loss(grids, *data), plain)
+    assert torch.equal(multilevel_loss(grids, [data]), plain)
+
+
+def test_statistics_and_modes_of_each_grid(data):
+    """Batch normalisation counts on every grid by itself, in the mode of the finest network."""
+    model = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.BatchNorm2d(2)).double()
+    grids = Hierarchy(model, (1, 8, 8))
+    grids(grids.restricted(data[0], 1), level=1)
+    assert int(model[1].num_batches_tracked) == 0
+    assert int(grids.models[1][1].num_batches_tracked) == 1
+    model.eval()
+    grids(grids.restricted(data[0], 1), level=1)
+    assert int(grids.models[1][1].num_batches_tracked) == 1
+
+
+@pytest.mark.parametrize(("shape", "share"), [((1, 8), 0.5), ((1, 8, 8), 0.25)])
+def test_an_image_costs_its_cells(shape, share):
+    conv = {2: nn.Conv1d, 3: nn.Conv2d}[len(shape)](1, 1, 3, padding=1)
+    grids = Hierarchy(conv, shape)
+    assert [grids.cells(0), grids.cells(1)] == [1, share]
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda grids, data: Hierarchy(small(), (1, 8, 8), -1),
+         "depth=-1; accepted: the number of coarser grids, 0 or more."),
+        (lambda grids, data: joint_loss(grids, *data, [1.0]),
+         "shares=[1.0]; accepted: 2 numbers, one for a grid."),
+        (lambda grids, data: multilevel_loss(grids, [data]),
+         "batches are 1; accepted: 2, one a grid, finest first."),
+    ],
+)  # fmt: skip
+def test_bad_input_gets_one_sentence(call, sentence, data):
+    with pytest.raises(ValueError) as raised:
+        call(Hierarchy(small(), (1, 8, 8)), data)
+    assert str(raised.value) == sentence
