@@ -82,7 +82,7 @@ def galerkin_map(prolongation: str = "bilinear", ndim: int = 2) -> Tensor:
     return _transfer_matrix(prolongation, ndim, False).clone()
 
 
-def coarsen_stencil(stencil: Tensor, prolongation: str = "bilinear", ndim: int = 2) -> Tensor:
+def coarsen_kernel(stencil: Tensor, prolongation: str = "bilinear", ndim: int = 2) -> Tensor:
     """Return the stencil of R K P: from the fine grid to the coarse one (thesis (3.5)).
 
     Parameters
@@ -106,16 +106,16 @@ def coarsen_stencil(stencil: Tensor, prolongation: str = "bilinear", ndim: int =
     return _apply(stencil, prolongation, ndim, refining=False)
 
 
-def refine_stencil(stencil: Tensor, prolongation: str = "bilinear", ndim: int = 2) -> Tensor:
+def refine_kernel(stencil: Tensor, prolongation: str = "bilinear", ndim: int = 2) -> Tensor:
     """Return the fine stencil whose Galerkin coarsening is `stencil`: M⁻¹ (thesis §3.1.2).
 
-    Parameters, result and errors are those of :func:`coarsen_stencil`, which this inverts.
+    Parameters, result and errors are those of :func:`coarsen_kernel`, which this inverts.
 
     Examples
     --------
     The derivative of a function keeps its value where cells are half as wide:
 
-    >>> refine_stencil(torch.tensor([-1.0, 0.0, 1.0]), ndim=1)
+    >>> refine_kernel(torch.tensor([-1.0, 0.0, 1.0]), ndim=1)
     tensor([-2.,  0.,  2.])
     """
     return _apply(stencil, prolongation, ndim, refining=True)

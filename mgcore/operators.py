@@ -145,7 +145,7 @@ def rediscretise(
     """Return the stencil of the same operators on another grid: β stays, h changes.
 
     With ``basis="galerkin"`` and ``h_to = h_from / 2`` this is
-    :func:`mgcore.kernels.refine_stencil` with bilinear P; in the other bases it is not.
+    :func:`mgcore.kernels.refine_kernel` with bilinear P; in the other bases it is not.
 
     Parameters
     ----------

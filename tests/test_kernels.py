@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from mgcore.grids import prolong, restrict
 from mgcore.kernels import (
     coarsen_classifier,
-    coarsen_stencil,
+    coarsen_kernel,
     galerkin_map,
     refine_classifier,
-    refine_stencil,
+    refine_kernel,
 )
 
 KINDS = ("bilinear", "constant")
@@ -71,7 +71,7 @@ def coarse_operator(stencil: np.ndarray, kind: str, n: int, periodic: bool) -> n
 def test_map_and_inverse_in_closed_form(kind):
     assert np.abs(galerkin_map(kind, 1).numpy() - M1[kind]).max() < 1e-15
     assert galerkin_map(kind).dtype == torch.float64
-    inverse = refine_stencil(torch.eye(3).double(), kind, ndim=1).T.numpy()
+    inverse = refine_kernel(torch.eye(3).double(), kind, ndim=1).T.numpy()
     assert np.abs(inverse - M1_INVERSE[kind]).max() < 1e-12
 
 
@@ -82,7 +82,7 @@ def test_more_dimensions_are_kronecker_powers(kind):
     cube = np.kron(np.kron(one, one), one)
     assert np.abs(galerkin_map(kind, 3).numpy() - cube).max() < 1e-12
     inverse = np.array(M1_INVERSE[kind])
-    refined = refine_stencil(torch.eye(9).double().reshape(9, 3, 3), kind).reshape(9, 9).T
+    refined = refine_kernel(torch.eye(9).double().reshape(9, 3, 3), kind).reshape(9, 9).T
     assert np.abs(refined.numpy() - np.kron(inverse, inverse)).max() < 1e-12
 
 
@@ -100,8 +100,8 @@ def test_more_dimensions_are_kronecker_powers(kind):
 def test_eigenpairs(kind, vector, value):
     x = torch.tensor(vector).double()
     assert (galerkin_map(kind, 1) @ x - value * x).abs().max() < 1e-12
-    assert (coarsen_stencil(x, kind, 1) - value * x).abs().max() < 1e-12
-    assert (refine_stencil(x, kind, 1) - x / value).abs().max() < 1e-12
+    assert (coarsen_kernel(x, kind, 1) - value * x).abs().max() < 1e-12
+    assert (refine_kernel(x, kind, 1) - x / value).abs().max() < 1e-12
 
 
 @pytest.mark.parametrize(("kind", "condition", "growth"), [
@@ -116,14 +116,14 @@ def test_condition_and_growth_of_random_stencils(kind, condition, growth):
 
 def test_the_thesis_basis_is_not_diagonal():
     mass = torch.tensor([1.0, 2.0, 1.0]).double() / 4
-    assert coarsen_stencil(mass, ndim=1).tolist() == [3 / 16, 10 / 16, 3 / 16]
-    assert torch.allclose(refine_stencil(mass, ndim=1), torch.tensor([0.5, 0, 0.5]).double())
+    assert coarsen_kernel(mass, ndim=1).tolist() == [3 / 16, 10 / 16, 3 / 16]
+    assert torch.allclose(refine_kernel(mass, ndim=1), torch.tensor([0.5, 0, 0.5]).double())
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_coarse_operator_is_the_coarse_stencil_on_a_periodic_grid(kind, rng):
     stencil = random((3, 3), rng)
-    coarse = coarsen_stencil(stencil, kind).numpy()
+    coarse = coarsen_kernel(stencil, kind).numpy()
     rkp = coarse_operator(stencil.numpy(), kind, 8, periodic=True)
     assert np.abs(rkp - conv_matrix(coarse, 8, periodic=True)).max() < 1e-12
 
@@ -132,7 +132,7 @@ def test_coarse_operator_is_the_coarse_stencil_on_a_periodic_grid(kind, rng):
 def test_zero_padding_leaves_the_edge_rows_inexact_only_for_bilinear(kind, differing, rng):
     """52 of 196 rows, those at the edge of 14 x 14, where P clamps; none with constant P."""
     stencil = random((3, 3), rng)
-    coarse = coarsen_stencil(stencil, kind).numpy()
+    coarse = coarsen_kernel(stencil, kind).numpy()
     rkp = coarse_operator(stencil.numpy(), kind, 14, periodic=False)
     rows = np.abs(rkp - conv_matrix(coarse, 14, periodic=False)).max(axis=1) > 1e-12
     assert rows.sum() == differing
@@ -144,7 +144,7 @@ def test_stencils_act_by_correlation_as_conv2d(kind, rng):
     """R conv(P x) = conv_coarse(x) away from the edge."""
     stencil, x = random((3, 3), rng), random((1, 1, 10, 10), rng)
     fine = restrict(F.conv2d(prolong(x, kind), stencil[None, None], padding=1))
-    coarse = F.conv2d(x, coarsen_stencil(stencil, kind)[None, None], padding=1)
+    coarse = F.conv2d(x, coarsen_kernel(stencil, kind)[None, None], padding=1)
     assert (fine - coarse)[..., 1:-1, 1:-1].abs().max() < 1e-12
 
 
@@ -152,17 +152,17 @@ def test_stencils_act_by_correlation_as_conv2d(kind, rng):
 @pytest.mark.parametrize("ndim", [1, 2, 3])
 def test_refining_inverts_coarsening(kind, ndim, rng):
     stencils = random((4, 2, *[3] * ndim), rng)
-    there = refine_stencil(stencils, kind, ndim)
-    assert (coarsen_stencil(there, kind, ndim) - stencils).abs().max() < 1e-12
-    assert (refine_stencil(coarsen_stencil(stencils, kind, ndim), kind, ndim)
+    there = refine_kernel(stencils, kind, ndim)
+    assert (coarsen_kernel(there, kind, ndim) - stencils).abs().max() < 1e-12
+    assert (refine_kernel(coarsen_kernel(stencils, kind, ndim), kind, ndim)
             - stencils).abs().max() < 1e-12  # fmt: skip
-    assert (refine_stencil(stencils[1, 1], kind, ndim) - there[1, 1]).abs().max() < 1e-12
+    assert (refine_kernel(stencils[1, 1], kind, ndim) - there[1, 1]).abs().max() < 1e-12
 
 
 def test_stencils_keep_dtype_and_are_differentiable(rng):
     x = random((2, 3, 3), rng).requires_grad_()
-    assert torch.autograd.gradcheck(lambda t: refine_stencil(t), x)
-    assert coarsen_stencil(x.float()).dtype == torch.float32
+    assert torch.autograd.gradcheck(lambda t: refine_kernel(t), x)
+    assert coarsen_kernel(x.float()).dtype == torch.float32
     changed = galerkin_map("constant", 1)
     changed[:] = 0  # what a caller does to its copy is the caller's
     assert galerkin_map("constant", 1).tolist() == M1["constant"]
@@ -231,17 +231,17 @@ def test_coarsening_undoes_refining_and_composes_with_constant_prolongation(shap
 @pytest.mark.parametrize(
     ("call", "error", "sentence"),
     [
-        (lambda: refine_stencil(torch.zeros(8, 5, 5)), ValueError,
+        (lambda: refine_kernel(torch.zeros(8, 5, 5)), ValueError,
          "stencil has last axes (5, 5); accepted: (3, 3), because only stencils three cells wide "
          "keep their width under the Galerkin condition for both prolongations."),
-        (lambda: coarsen_stencil(torch.zeros(3, 1)), ValueError,
+        (lambda: coarsen_kernel(torch.zeros(3, 1)), ValueError,
          "stencil has last axes (3, 1); accepted: (3, 3), because only stencils three cells wide "
          "keep their width under the Galerkin condition for both prolongations."),
-        (lambda: coarsen_stencil(torch.zeros(3, 3, dtype=torch.int64)), TypeError,
+        (lambda: coarsen_kernel(torch.zeros(3, 3, dtype=torch.int64)), TypeError,
          "stencil is a torch.int64 tensor; accepted: a floating-point torch tensor."),
-        (lambda: refine_stencil(np.zeros((3, 3))), TypeError,
+        (lambda: refine_kernel(np.zeros((3, 3))), TypeError,
          "stencil is a ndarray; accepted: a floating-point torch tensor."),
-        (lambda: refine_stencil(torch.zeros(3, 3), "linear"), ValueError,
+        (lambda: refine_kernel(torch.zeros(3, 3), "linear"), ValueError,
          "prolongation='linear' is not a prolongation; accepted: 'bilinear' or 'constant'."),
         (lambda: galerkin_map("linear"), ValueError,
          "prolongation='linear' is not a prolongation; accepted: 'bilinear' or 'constant'."),

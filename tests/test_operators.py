@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mgcore.kernels import coarsen_stencil, galerkin_map, refine_stencil
+from mgcore.kernels import coarsen_kernel, galerkin_map, refine_kernel
 from mgcore.operators import MASSES, OPERATORS, from_operators, rediscretise, to_operators
 
 BASES = ("thesis", "galerkin", "nodal")
@@ -177,18 +177,18 @@ def test_the_galerkin_map_is_diagonal_in_the_bases_named_for_it():
 def test_galerkin_refinement_is_rediscretisation(ndim, rng):
     stencils = random((5, *[3] * ndim), rng)
     finer = rediscretise(stencils, 2 / 14, 1 / 14, ndim, "galerkin")
-    assert (finer - refine_stencil(stencils, ndim=ndim)).abs().max() < 1e-12
+    assert (finer - refine_kernel(stencils, ndim=ndim)).abs().max() < 1e-12
     coarser = rediscretise(stencils, 0.5, 1.0, ndim, "galerkin")
-    assert (coarser - coarsen_stencil(stencils, ndim=ndim)).abs().max() < 1e-13
+    assert (coarser - coarsen_kernel(stencils, ndim=ndim)).abs().max() < 1e-13
     theses = rediscretise(stencils, 2.0, 1.0, ndim, "thesis")
-    assert (theses - refine_stencil(stencils, ndim=ndim)).abs().max() > 0.1
+    assert (theses - refine_kernel(stencils, ndim=ndim)).abs().max() > 0.1
 
 
 def test_what_galerkin_refinement_does_in_the_theses_basis(rng):
     """Reaction and convection stay; diffusion gains β₁ H²/16, H the coarse mesh size."""
     stencil, coarse_h = random((3,), rng), 1 / 14
     before = to_operators(stencil, coarse_h, 1)
-    after = to_operators(refine_stencil(stencil, ndim=1), coarse_h / 2, 1)
+    after = to_operators(refine_kernel(stencil, ndim=1), coarse_h / 2, 1)
     gain = before[0] * coarse_h**2 / 16 * torch.tensor([0.0, 0.0, 1.0]).double()
     assert (after - before - gain).abs().max() < 1e-14
 
@@ -196,7 +196,7 @@ def test_what_galerkin_refinement_does_in_the_theses_basis(rng):
 def test_constant_prolongation_changes_diffusion_by_two(rng):
     stencil, coarse_h = random((3,), rng), 1 / 14
     before = to_operators(stencil, coarse_h, 1, "nodal")
-    after = to_operators(refine_stencil(stencil, "constant", 1), coarse_h / 2, 1, "nodal")
+    after = to_operators(refine_kernel(stencil, "constant", 1), coarse_h / 2, 1, "nodal")
     assert torch.allclose(after, before * torch.tensor([1, 1, 0.5]).double(), rtol=1e-12)
 
 

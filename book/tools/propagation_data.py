@@ -16,7 +16,7 @@ import numpy as np
 from notebooks import ROOT
 
 from mgcore.lab.pages.propagating import LAYERS, STUDIES, read_propagation, unpack
-from mgcore.lab.protocol import ARMS
+from mgcore.lab.protocol import CONDITIONS
 from mgcore.lab.records.record import Record
 from mgcore.lab.trial.phases import measured_images
 
@@ -82,7 +82,7 @@ def shown(name: str) -> dict[str, object]:
         "counts": counts,
         "accuracy": {
             arm: [[row[metric] for metric in METRICS] for row in content["metrics"][arm]]
-            for arm in ARMS
+            for arm in CONDITIONS
         },
         "digits": [
             {
@@ -96,7 +96,7 @@ def shown(name: str) -> dict[str, object]:
                         "answers": [epoch[d] for epoch in content["answers"][a]],
                         "changed": [epoch[d] for epoch in content["changed"][a]],
                     }
-                    for a, arm in enumerate(ARMS)
+                    for a, arm in enumerate(CONDITIONS)
                 },
             }
             for d, label in enumerate(content["labels"])

@@ -80,7 +80,7 @@ def records(book: Book) -> str:
             trials = record.trials()
             around = [trial["circumstances"] for trial in trials]
             protocol = record.protocol
-            holds = still_holds(record.canary, protocol)
+            holds = still_holds(record.fingerprint, protocol)
             rows.append([
                 f"`{name}`", protocol.tier, str(len(trials)),
                 _distinct(one["data"]["dataset"] for one in around),

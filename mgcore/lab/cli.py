@@ -173,7 +173,7 @@ def _verify(options: argparse.Namespace) -> int:
         record = Record(folder)
         trials = record.trials()
         whole = record.arrays() if record.has_arrays() else None
-        fresh = still_holds(record.canary, record.protocol)
+        fresh = still_holds(record.fingerprint, record.protocol)
         figures = "with figures" if whole else "without figures"
         print(f"{folder}: {len(trials)} trials, {figures}, metrics {metric_hash(trials)}")
         print("  canary: " + ("the code behaves as it did" if fresh else "STALE: the code changed"))
@@ -200,7 +200,7 @@ def _bench(options: argparse.Namespace) -> int:
 
 
 def _bench_vectorised(options: argparse.Namespace) -> int:
-    from mgcore.lab.cost.bench_vectorised import vectorised_rates
+    from mgcore.lab.cost.bench_vectorized import vectorised_rates
 
     device = choose_device(options.device)
     found = vectorised_rates(device, options.networks)

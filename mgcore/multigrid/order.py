@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mgcore.grids import restrict
-from mgcore.kernels import refine_stencil
+from mgcore.kernels import refine_kernel
 
 HELD = ("weights", "operators")
 
@@ -58,7 +58,7 @@ def transfer_errors(
         raise ValueError(f"images are on grids of {sizes} cells; accepted: two or more, doubling.")
     coarse, errors = stencils, []
     for x_c, x_f in pairwise(images):
-        fine = coarse if transfer == "copy" else refine_stencil(coarse, transfer)
+        fine = coarse if transfer == "copy" else refine_kernel(coarse, transfer)
         expected = _inside(_features(x_c, coarse))
         found = _inside(restrict(_features(x_f, fine)))
         errors.append(float((found - expected).norm() / expected.norm()))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from mgcore.grids import prolong, restrict
-from mgcore.kernels import WIDTH, coarsen_stencil, refine_stencil
+from mgcore.kernels import WIDTH, coarsen_kernel, refine_kernel
 from mgcore.refinement.layouts import Axis
 from mgcore.refinement.report import Row, change_of, describe
 from mgcore.refinement.tracing import Use, trace_both
@@ -190,7 +190,7 @@ def apply(change: Change, weight: Tensor, prolongation: str) -> Tensor:
     d = len(change.axes)
     last = tuple(range(-d, 0))
     if change.done in ("refined", "coarsened"):
-        act = refine_stencil if change.done == "refined" else coarsen_stencil
+        act = refine_kernel if change.done == "refined" else coarsen_kernel
         moved = weight.movedim(change.axes, last)  # (..., 3, ..., 3)
         return act(moved, prolongation, d).movedim(last, change.axes).contiguous()
     rows = weight.movedim(change.axis, -1)  # (outputs, inputs)

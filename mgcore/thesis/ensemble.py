@@ -39,7 +39,7 @@ def unstack(weights: Weights) -> list[dict[str, Tensor]]:
     return [{name: w[i] for name, w in weights.items()} for i in range(count)]
 
 
-def logits_of_many(
+def ensemble_logits(
     objective: Objective, weights: Weights, images: Tensor, lowering: str = LOWERING
 ) -> Tensor:
     """Return the logits of each network on images of its own.
@@ -92,7 +92,7 @@ def _prepare(objective: Objective, weights: Weights, images: Tensor) -> None:
         objective.logits({name: w[0] for name, w in weights.items()}, images[0, :1])
 
 
-def gradient_of_many(
+def ensemble_gradient(
     objective: Objective,
     weights: Weights,
     images: Tensor,
@@ -120,7 +120,7 @@ def gradient_of_many(
         gradient = slope(dict(weights), images, labels)
     else:
         leaves = {name: w.detach().requires_grad_() for name, w in weights.items()}
-        logits = logits_of_many(objective, leaves, images, lowering)
+        logits = ensemble_logits(objective, leaves, images, lowering)
         # A loss depends on the weights of its network alone, so that of the sum is each one's.
         loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="sum")
         parts = torch.autograd.grad(loss / labels.shape[1], list(leaves.values()))
@@ -130,7 +130,7 @@ def gradient_of_many(
     return gradient
 
 
-def train_epoch_of_many(
+def train_ensemble_epoch(
     objective: Objective,
     weights: Weights,
     velocity: Weights,
@@ -175,7 +175,7 @@ def train_epoch_of_many(
         mine = chosen[of]  # (networks, batch)
         with torch.no_grad():
             look_ahead(weights, velocity, momentum, nesterov, rule)
-        gradient = gradient_of_many(
+        gradient = ensemble_gradient(
             objective, weights, images[row, mine], labels[row, mine], lowering
         )
         with torch.no_grad():
@@ -186,7 +186,7 @@ def train_epoch_of_many(
 
 
 @torch.no_grad()
-def evaluate_many(
+def evaluate_ensemble(
     objective: Objective,
     weights: Weights,
     images: Tensor,
@@ -211,7 +211,7 @@ def evaluate_many(
     right = torch.zeros(len(of), dtype=torch.int64, device=images.device)
     loss = torch.zeros(len(of), dtype=torch.float64, device=images.device)
     for some, truth in zip(images.split(batch, 1), labels.split(batch, 1), strict=True):
-        logits = logits_of_many(objective, weights, some[of], lowering).double()
+        logits = ensemble_logits(objective, weights, some[of], lowering).double()
         truth = truth[of]
         right += (logits.argmax(dim=-1) == truth).sum(dim=1)
         each = F.cross_entropy(logits.flatten(0, 1), truth.flatten(), reduction="none")

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mgcore.grids import pool
-from mgcore.kernels import refine_classifier, refine_stencil
+from mgcore.kernels import refine_classifier, refine_kernel
 from mgcore.thesis.dct_smoothing import smooth_by_dct
 
 WIDTHS = (32, 64)  # channels after the first and the second convolution (§3.2)
@@ -227,7 +227,7 @@ def refine_weights(
         raise ValueError(f"stencils={stencils!r}; accepted: 'galerkin' or 'copy'.")
     fine = {name: tensor.clone() for name, tensor in weights.items()}
     if stencils == "galerkin":
-        fine |= {name: refine_stencil(weights[name], prolongation) for name in STENCILS}
+        fine |= {name: refine_kernel(weights[name], prolongation) for name in STENCILS}
     fine[CLASSIFIER] = refine_classifier(weights[CLASSIFIER], (side, side), prolongation, scale)
     return fine
 

@@ -8,7 +8,7 @@ import pytest
 from quoted import ROOT, check_spread, gap, geometric, glued, pairs, rows, trials
 from scipy.stats import t as student
 
-ARMS = ("new", "transfer", "multigrid")
+CONDITIONS = ("new", "transfer", "multigrid")
 
 
 @pytest.mark.parametrize(
@@ -63,14 +63,14 @@ def test_maps_are_clearer_with_pooling_for_multigrid_alone():
                     m["survival"][arm]["conv2"][what]
                     for m in trials(f"{study}-original-paper", "measures")
                 )
-                for arm in ARMS
+                for arm in CONDITIONS
             }
             for study in ("pooling", "baseline")
         }
         for what in ("mean", "best")
     }
     mean, best = (
-        {arm: clear[what]["pooling"][arm] - clear[what]["baseline"][arm] for arm in ARMS}
+        {arm: clear[what]["pooling"][arm] - clear[what]["baseline"][arm] for arm in CONDITIONS}
         for what in ("mean", "best")
     )
     assert max(abs(mean["new"]), abs(mean["transfer"])) < 0.02 and mean["multigrid"] > 0.05

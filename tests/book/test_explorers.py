@@ -12,7 +12,7 @@ from explorer_pages import shown
 from notebooks import ROOT
 
 from mgcore.grids import prolong, restrict
-from mgcore.kernels import refine_stencil
+from mgcore.kernels import refine_kernel
 from mgcore.multigrid.cycles import build_levels, coarse_correction, two_grid
 from mgcore.multigrid.poisson import amplitudes, jacobi, mode
 from mgcore.operators import OPERATORS, to_operators
@@ -76,8 +76,8 @@ def test_fifty_kernels_are_mgcores(visit, prolongation: str) -> None:
             x[1] = prolong(x[0], prolongation)
             x[2] = prolong(x[1], prolongation)
         kernel = torch.tensor(values).view(3, 3)
-        once = refine_stencil(kernel, prolongation)
-        refined = [kernel, once, refine_stencil(once, prolongation)]
+        once = refine_kernel(kernel, prolongation)
+        refined = [kernel, once, refine_kernel(once, prolongation)]
         for i in range(3):
             same(found["pictures"][i], x[i].flatten())
         for row, three in (("copied", [kernel] * 3), ("refined", refined)):

@@ -11,7 +11,7 @@ from explorer_pages import BOOK, shown
 
 from mgcore.analysis.propagation import correlations
 from mgcore.lab.pages.propagating import LAYERS, STUDIES, read_propagation, unpack
-from mgcore.lab.protocol import ARMS
+from mgcore.lab.protocol import CONDITIONS
 from mgcore.lab.records.record import Record
 from mgcore.lab.verdict.agreement import SAME_TRIAL, same_seeds
 
@@ -72,7 +72,7 @@ def test_the_canvases_show_the_recorded_maps(visit, recorded, images: str) -> No
     for digit, epoch in itertools.product(range(2), range(epochs)):
         page.select_option("[name=digit]", str(digit))
         slide(page, epoch)
-        for (a, arm), layer in itertools.product(enumerate(ARMS), range(len(LAYERS))):
+        for (a, arm), layer in itertools.product(enumerate(CONDITIONS), range(len(LAYERS))):
             wanted = levels[a, epoch, digit, layer] / 255
             assert np.abs(pictures(page, arm, layer) - wanted).max() <= LEVEL
             notes = page.locator(f"[data-maps={arm}-{layer}] p").all_inner_texts()
@@ -97,14 +97,14 @@ def test_one_white_for_the_layer_shows_the_amplification(visit, recorded) -> Non
         said = page.inner_text(f"[data-white='{layer}']").partition("white is ")[2].split(",")[0]
         assert shown(said) == pytest.approx(most, **PRINTED)
         brightest = {}
-        for a, arm in enumerate(ARMS):
+        for a, arm in enumerate(CONDITIONS):
             seen = pictures(page, arm, layer)
             wanted = levels[a, 0, 0, layer] / 255 * largest[a, 0, 0, layer][:, None, None] / most
             assert np.abs(seen - wanted).max() <= LEVEL
             brightest[arm] = seen.max()
         assert brightest["multigrid"] > 2 * max(brightest["new"], brightest["transfer"])
     page.select_option("[name=white]", "own")
-    for arm in ARMS:
+    for arm in CONDITIONS:
         assert np.all(np.isin(pictures(page, arm, 0).max(axis=(1, 2)), (0, 1)))
 
 
@@ -122,7 +122,7 @@ def test_the_numbers_are_the_runs(visit, recorded, images: str) -> None:
         assert "{:,} training and {:,} validation images".format(*counts) in caption
         assert f"trial {content['trial']} of the record {content['study']} " in caption
         for a, (arm, row) in enumerate(
-            zip(ARMS, page.locator("[data-numbers] tr").all(), strict=True)
+            zip(CONDITIONS, page.locator("[data-numbers] tr").all(), strict=True)
         ):
             assert row.locator("th").inner_text() == arm
             cells = row.locator("td").all_inner_texts()
@@ -149,7 +149,7 @@ def test_the_run_is_the_recorded_trial(recorded) -> None:
         arrays = record.arrays()
         levels, largest = unpack(content["maps"])
         maps = levels / 255 * largest[..., None, None]
-        for (a, arm), (k, layer) in itertools.product(enumerate(ARMS), enumerate(LAYERS)):
+        for (a, arm), (k, layer) in itertools.product(enumerate(CONDITIONS), enumerate(LAYERS)):
             wanted = arrays[f"maps/{arm}/{layer}"][:, : maps.shape[4]].astype(float)
             begun, ended = (np.linalg.norm(maps[a, e, :, k] - wanted) for e in (0, -1))
             assert ended < begun / 5, (name, arm, layer)
@@ -208,7 +208,7 @@ def test_every_control_and_picture_has_a_name(visit, recorded) -> None:
     for control in page.locator("section :is(button, select, input)").all():
         assert control.evaluate("c => c.ariaLabel || c.labels[0]?.innerText").strip()
     labels = [c.get_attribute("aria-label") for c in page.locator("section canvas").all()]
-    assert len(set(labels)) == len(labels) == 1 + len(ARMS) * len(LAYERS) * 4
+    assert len(set(labels)) == len(labels) == 1 + len(CONDITIONS) * len(LAYERS) * 4
     options = page.locator("[name=digit] option").all_inner_texts()
     assert options == [f"a {label}" for label in recorded["prolonged"]["labels"]]
     assert page.get_by_role("status").count() == 1
@@ -254,11 +254,11 @@ def test_a_map_is_read_back_from_its_differences() -> None:
 
 def test_what_the_explorer_asks_is_in_the_data(recorded) -> None:
     """Its three questions have the answers that they lead to."""
-    new, transfer, multigrid = (ARMS.index(arm) for arm in ("new", "transfer", "multigrid"))
+    new, transfer, multigrid = (CONDITIONS.index(arm) for arm in ("new", "transfer", "multigrid"))
     moved = {images: np.array(content["changed"]) for images, content in recorded.items()}
     numbers = lambda row: [row[metric] for metric in propagation_data.METRICS]  # noqa: E731
     accuracy = {
-        images: np.array([[numbers(row) for row in content["metrics"][arm]] for arm in ARMS])
+        images: np.array([[numbers(row) for row in content["metrics"][arm]] for arm in CONDITIONS])
         for images, content in recorded.items()
     }
     # One: in layer 2 the transferred digit is a stroke, multigrid's is dots, and far larger.

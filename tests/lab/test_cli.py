@@ -181,7 +181,7 @@ def test_verify_holds_a_record_against_the_canary_of_its_methods(home, tiny, mon
     )
     for name, retraining in (("a", "sgd"), ("b", "joint")):
         record = Record.create(home / "book" / "records" / name, tiny(retraining=retraining))
-        record.canary = {"x": 1.0}
+        record.fingerprint = {"x": 1.0}
     assert main(["verify"]) == 1  # the second is stale
     assert [(values, protocol.newton_method) for values, protocol in asked] == [
         ({"x": 1.0}, ""), ({"x": 1.0}, "steihaug"),

@@ -16,7 +16,7 @@ from torch import nn
 
 from mgcore import ThesisCNN, coarsen, refine
 from mgcore.data.images import import_torchvision
-from mgcore.kernels import coarsen_stencil, refine_stencil
+from mgcore.kernels import coarsen_kernel, refine_kernel
 from mgcore.thesis.resnet import ResNet
 
 
@@ -185,7 +185,7 @@ def test_a_film_is_refined_in_time_in_space_or_in_both(axes, rng):
     old, new = model[0].weight.detach(), fine[0].weight.detach()
     for axis in (0, 1, 2):
         if axis in chosen:  # undone axis by axis, by the map in one dimension
-            new = coarsen_stencil(new.movedim(2 + axis, -1), ndim=1).movedim(-1, 2 + axis)
+            new = coarsen_kernel(new.movedim(2 + axis, -1), ndim=1).movedim(-1, 2 + axis)
     assert torch.allclose(new, old, atol=1e-12)
     head = fine[4].weight.detach().reshape(3, 2, *there).sum((2, 3, 4))
     expected = model[4].weight.detach().reshape(3, 2, 4, 6, 6).sum((2, 3, 4))
@@ -233,7 +233,7 @@ def test_a_shared_stencil_is_refined_once():
     conv = nn.Conv2d(2, 2, 3, padding=1)
     fine = refine(nn.Sequential(conv, nn.ReLU(), conv), (2, 8, 8))
     assert fine[0].weight is fine[2].weight
-    assert torch.equal(fine[0].weight, refine_stencil(conv.weight.detach()))
+    assert torch.equal(fine[0].weight, refine_kernel(conv.weight.detach()))
 
 
 def test_what_was_done_is_said(caplog):

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from mgcore import coarsen, refine
-from mgcore.kernels import refine_classifier, refine_stencil
+from mgcore.kernels import refine_classifier, refine_kernel
 
 
 def single(**options):
@@ -38,7 +38,7 @@ def test_each_kind_of_convolution_is_handled_and_said(options, done, note):
     row = said[0]["0.weight"]
     assert (row.done, row.note) == (done, note)
     old, new = model[0].weight.detach(), fine[0].weight.detach()
-    assert torch.equal(new, refine_stencil(old) if done == "refined" else old)
+    assert torch.equal(new, refine_kernel(old) if done == "refined" else old)
     assert (row.growth is None) == (done != "refined")
     if done == "refined":
         assert row.growth == pytest.approx(float(new.norm() / old.norm()), rel=1e-5)
@@ -51,9 +51,9 @@ def test_narrow_axes_of_a_stencil_stay():
     """1×3: the Galerkin map is a product over the axes, and an axis without neighbours has none."""
     model = single(kernel_size=(1, 3), padding=(0, 1))
     fine = refine(model, (4, 8, 8))
-    assert torch.equal(fine[0].weight, refine_stencil(model[0].weight.detach(), ndim=1))
+    assert torch.equal(fine[0].weight, refine_kernel(model[0].weight.detach(), ndim=1))
     model = single(kernel_size=(3, 1), padding=(1, 0))
-    turned = refine_stencil(model[0].weight.detach().transpose(2, 3), ndim=1).transpose(2, 3)
+    turned = refine_kernel(model[0].weight.detach().transpose(2, 3), ndim=1).transpose(2, 3)
     assert torch.equal(refine(model, (4, 8, 8))[0].weight, turned)
 
 
@@ -154,7 +154,7 @@ def test_half_precision_is_computed_in_double():
     model = single().half()
     fine = refine(model, (4, 8, 8))
     assert fine[0].weight.dtype == torch.float16
-    exact = refine_stencil(model[0].weight.detach().double())
+    exact = refine_kernel(model[0].weight.detach().double())
     assert torch.equal(fine[0].weight, exact.half())
 
 

@@ -97,7 +97,7 @@ class Place:
         record = Record(self.record)
         if record.has_arrays():
             record.arrays()
-        return len([record.trial(n) for n in record.numbers()]) + 0 * len(record.canary or {})
+        return len([record.trial(n) for n in record.numbers()]) + 0 * len(record.fingerprint or {})
 
 
 @lru_cache

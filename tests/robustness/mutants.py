@@ -45,8 +45,8 @@ if not os.path.realpath(mgcore.__file__).startswith(os.path.realpath(os.getcwd()
 """
 PYTEST = COPY_FIRST + "import pytest; sys.exit(pytest.main(sys.argv[1:]))"
 CANARY = COPY_FIRST + (
-    "import json; from mgcore.lab.run.fingerprint import TOLERANCE, canary, deviation\n"
-    "then, now = json.load(sys.stdin), canary('strokes')\n"
+    "import json; from mgcore.lab.run.fingerprint import TOLERANCE, fingerprint, deviation\n"
+    "then, now = json.load(sys.stdin), fingerprint('strokes')\n"
     "print(json.dumps(now))\n"
     "sys.exit(int(bool(then) and deviation(then, now)[0] > TOLERANCE))"
 )

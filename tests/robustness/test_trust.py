@@ -20,7 +20,7 @@ from notebooks import ROOT
 import mgcore.lab.cli as command
 from mgcore.lab import STUDIES, Protocol, Record, RecordError, study_protocol
 from mgcore.lab.pages import chapters
-from mgcore.lab.protocol import ARMS
+from mgcore.lab.protocol import CONDITIONS
 from mgcore.lab.records.checkpoints import load
 from mgcore.lab.records.files import as_text
 from mgcore.lab.run.study import check_trials
@@ -198,11 +198,11 @@ def good(tmp_path_factory):
     small = {"tier": "smoke", "dataset": "strokes"}
     for name, seed in (("spoilt", 0), ("other", 1)):
         record = Record.create(folder / name, Protocol.printed(**small, seed=seed))
-        record.canary = {"plain/loss": 2.25}
+        record.fingerprint = {"plain/loss": 2.25}
         record.write_arrays({"blocks": np.ones(3)})
         for number in range(2):
             record.add({
-                "trial": number, "metrics": {name: history for name in ("coarse", *ARMS)},
+                "trial": number, "metrics": {name: history for name in ("coarse", *CONDITIONS)},
                 "measures": {"landscape": {"coarse": {"radius": [1.0], "loss": 0.5}}},
                 "circumstances": {"seconds": {"whole": 1.5}},
             })  # fmt: skip
@@ -214,7 +214,7 @@ def use(folder: Path, other: Path) -> None:
     record = one_sentence(Record, folder)
     if record is None:
         return
-    one_sentence(lambda: record.canary)
+    one_sentence(lambda: record.fingerprint)
     one_sentence(record.arrays)
     trials = one_sentence(record.trials)
     if trials:

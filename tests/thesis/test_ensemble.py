@@ -3,15 +3,15 @@
 import pytest
 import torch
 
-from mgcore.lab.protocol import ARMS, Protocol
+from mgcore.lab.protocol import CONDITIONS, Protocol
 from mgcore.lab.trial.trial import draw_split, fresh_weights, grid_images
 from mgcore.thesis.ensemble import (
     LOWERINGS,
-    evaluate_many,
-    gradient_of_many,
-    logits_of_many,
+    ensemble_gradient,
+    ensemble_logits,
+    evaluate_ensemble,
     stack,
-    train_epoch_of_many,
+    train_ensemble_epoch,
     unstack,
 )
 from mgcore.thesis.network import refine_weights
@@ -34,7 +34,7 @@ def arms(pooling, dtype="float64", trials=2, **changes):
         digits, chosen = draw_split(protocol, trial)
         images.append(grid_images(protocol, digits, chosen, "fine"))
         coarse = fresh_weights(protocol, trial, "coarse")
-        for arm in ARMS:
+        for arm in CONDITIONS:
             start = fresh_weights(protocol, trial, "fine")
             if arm != "new":
                 stencils = "copy" if arm == "transfer" else "galerkin"
@@ -77,7 +77,7 @@ def test_fifty_steps_in_float64_are_those_of_one_after_another(
     for epoch, order in enumerate(order_of(7, 2, images.shape[1]), 1):
         order = order[:, : min(8, 50 - steps) * BATCH]
         steps += order.shape[1] // BATCH
-        train_epoch_of_many(
+        train_ensemble_epoch(
             objective, together, velocity, images, labels, order, of, rate=0.02 / epoch,
             lowering=lowering, **options,
         )  # fmt: skip
@@ -103,7 +103,7 @@ def test_one_step_in_float32_from_fifty_states(lowering, pooling):
     for _ in range(50):
         chosen = torch.randint(images.shape[1], (1, BATCH), generator=draw)
         x, y = images[of[:, None], chosen[of]], labels[of[:, None], chosen[of]]
-        many = unstack(gradient_of_many(objective, stack(states), x, y, lowering))
+        many = unstack(ensemble_gradient(objective, stack(states), x, y, lowering))
         for i, weights in enumerate(states):
             leaves = {k: w.requires_grad_() for k, w in weights.items()}
             one = objective.gradient(leaves, x[i], y[i])
@@ -125,8 +125,8 @@ def test_logits_and_measurements_are_those_of_each(lowering, pooling, padding, b
     weights = stack(starts)
     if bias:
         weights["classifier.bias"] += torch.arange(10) / 50
-    logits = logits_of_many(objective, weights, images[of][:, :5], lowering)
-    measured = evaluate_many(objective, weights, images, labels, of, batch=7, lowering=lowering)
+    logits = ensemble_logits(objective, weights, images[of][:, :5], lowering)
+    measured = evaluate_ensemble(objective, weights, images, labels, of, batch=7, lowering=lowering)
     for i, one in enumerate(unstack(weights)):
         mine = objective.logits(one, images[of[i], :5])
         torch.testing.assert_close(logits[i], mine, rtol=1e-12, atol=1e-12)
@@ -143,7 +143,7 @@ def test_constants_made_under_vmap_do_not_escape(lowering):
         "classifier.weight": torch.ones(2, 10, 6400),
     }  # fmt: skip
     images, labels = torch.ones(2, 3, 1, 20, 20), torch.zeros(2, 3, dtype=torch.int64)
-    gradient_of_many(objective, weights, images, labels, lowering)
+    ensemble_gradient(objective, weights, images, labels, lowering)
     assert objective.logits({k: w[0] for k, w in weights.items()}, images[0]).isfinite().all()
 
 
@@ -151,17 +151,17 @@ def test_bad_arguments_get_one_sentence():
     objective, starts, of, images, labels = arms(False)
     weights = stack(starts)
     with pytest.raises(ValueError) as raised:
-        logits_of_many(objective, weights, images[of][:, :1], "im2col")
+        ensemble_logits(objective, weights, images[of][:, :1], "im2col")
     assert str(raised.value) == "lowering='im2col'; accepted: 'grouped' or 'unfold'."
     order = torch.arange(6).expand(2, -1)
     with pytest.raises(ValueError) as raised:
-        train_epoch_of_many(
+        train_ensemble_epoch(
             objective, weights, weights, images, labels, order, of, rate=1.0, batch=7
         )
     assert str(raised.value) == "batch=7 with 6 images; accepted: at most all of them."
     velocity = {k: torch.zeros_like(w) for k, w in weights.items()}
     with pytest.raises(FloatingPointError) as raised:
-        train_epoch_of_many(
+        train_ensemble_epoch(
             objective, weights, velocity, images, labels, order, of, rate=float("inf"), batch=3
         )
     assert str(raised.value) == "training diverged: conv1.weight is no longer finite."

@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mgcore import ThesisCNN, prolong
-from mgcore.kernels import refine_classifier, refine_stencil
+from mgcore.kernels import refine_classifier, refine_kernel
 from mgcore.thesis.network import (
     feature_maps,
     forward,
@@ -149,7 +149,7 @@ def test_refined_weights_are_refined_part_by_part(prolongation):
     galerkin, copied = (refine_weights(weights, 8, stencils=s, prolongation=prolongation)
                         for s in ("galerkin", "copy"))  # fmt: skip
     for name in ("conv1.weight", "conv2.weight"):
-        assert torch.equal(galerkin[name], refine_stencil(weights[name], prolongation))
+        assert torch.equal(galerkin[name], refine_kernel(weights[name], prolongation))
         assert torch.equal(copied[name], weights[name])
     classifier = refine_classifier(weights["classifier.weight"], (8, 8), prolongation)
     for fine in (galerkin, copied):

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from mgcore import ThesisCNN, coarsen, restrict
-from mgcore.kernels import coarsen_classifier, coarsen_stencil
+from mgcore.kernels import coarsen_classifier, coarsen_kernel
 from mgcore.thesis.network import forward
 from mgcore.train.multilevel import Hierarchy, joint_loss, multilevel_loss
 
@@ -58,7 +58,7 @@ def test_joint_gradient_is_that_of_the_two_grid_loss_written_out(data):
     fine = {name: p.detach().clone().requires_grad_() for name, p in net.named_parameters()}
     coarse = dict(fine)
     for name in ("conv1.weight", "conv2.weight"):
-        coarse[name] = coarsen_stencil(fine[name])
+        coarse[name] = coarsen_kernel(fine[name])
     coarse["classifier.weight"] = coarsen_classifier(fine["classifier.weight"], (8, 8))
     value = 0.3 * F.cross_entropy(forward(fine, images, False), labels)
     value = value + 0.7 * F.cross_entropy(forward(coarse, restrict(images), False), labels)

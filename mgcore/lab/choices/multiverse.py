@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from mgcore.lab.protocol import ARMS, Protocol
+from mgcore.lab.protocol import CONDITIONS, Protocol
 from mgcore.lab.records.files import read_json
 from mgcore.lab.run.pending import run_missing
 from mgcore.lab.trial.phases import Images, run_phase
@@ -112,7 +112,7 @@ def run_design(run: int, seed: int, **changes: Any) -> dict[str, Any]:
         fine = grid_images(world, digits, chosen, "fine")
         seen = grid_images(world.changed(fine_validation="prolonged"), digits, chosen, "fine")
         row: Row = {"choices": {**between, **within}}
-        for arm in ARMS:
+        for arm in CONDITIONS:
             if arm == "new":
                 # Its images alone matter to it: P only where they are prolonged.
                 prolonged = within["images"] == "prolonged"

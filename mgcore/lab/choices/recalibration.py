@@ -31,12 +31,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from mgcore.lab.protocol import ARMS, Protocol
+from mgcore.lab.protocol import CONDITIONS, Protocol
 from mgcore.lab.protocol.printed_tables import TABLE_4_1, TABLE_4_2
 from mgcore.lab.records.checkpoints import default_cache
 from mgcore.lab.records.files import read_json
 from mgcore.lab.run.cluster import remove
-from mgcore.lab.run.fingerprint import canary_of, digest
+from mgcore.lab.run.fingerprint import digest, fingerprint_of
 from mgcore.lab.run.pending import run_missing
 from mgcore.lab.run.study import run_one
 from mgcore.lab.trial.phases import run_phase
@@ -81,7 +81,7 @@ def protocol(candidate: Candidate, pooling: bool, **changes: Any) -> Protocol:
     return Protocol.printed(**{**chosen, "pooling": pooling, **changes})
 
 
-def distance(cells: Cells, pooling: bool, conditions: tuple[str, ...] = ARMS) -> list[float]:
+def distance(cells: Cells, pooling: bool, conditions: tuple[str, ...] = CONDITIONS) -> list[float]:
     """Return the differences to the training accuracies of Table 4.1, or 4.2 with pooling."""
     table = TABLE_4_2 if pooling else TABLE_4_1
     return [
@@ -144,7 +144,7 @@ def full_size(candidate: Candidate, pooling: bool, trial: int) -> dict[str, Any]
         ``candidate``, ``pooling``, and ``trial``: as in a record.
     """
     chosen = protocol(candidate, pooling)
-    code = {grid: digest(canary_of(chosen, grid)) for grid in ("coarse", "fine")}
+    code = {grid: digest(fingerprint_of(chosen, grid)) for grid in ("coarse", "fine")}
     cache = default_cache()
     progress = cache / f"{label(candidate)}-{pooling}-{trial}.progress"
     done, _, scratch = run_one(chosen, trial, False, str(progress), "cpu", cache, code)
@@ -190,7 +190,7 @@ def twelve_cells(folder: Path, candidate: Candidate) -> float | None:
             return None
         cells = {
             arm: [fmean(cell(t, f"{arm}.{e}.training") for t in trials) for e in ("1", "last")]
-            for arm in ARMS
+            for arm in CONDITIONS
         }
         differences += distance(cells, pooling)
     return root_mean_square(differences)

@@ -13,7 +13,7 @@ from statistics import median
 import torch
 
 from mgcore.analysis.landscape import filter_normalised_direction, surface
-from mgcore.lab.protocol import ARMS, Protocol
+from mgcore.lab.protocol import CONDITIONS, Protocol
 from mgcore.thesis.network import forward_flops, initial_weights, step_flops
 from mgcore.thesis.objective import Objective
 from mgcore.thesis.sgd import train_epoch
@@ -92,7 +92,9 @@ def surface_rate(resolution: int, pooling: bool, budget: float = 1.0) -> float:
     return flops / seconds(plane, budget)
 
 
-def trial_flops(protocol: Protocol, arms: tuple[str, ...] = ARMS) -> dict[tuple[str, str], float]:
+def trial_flops(
+    protocol: Protocol, arms: tuple[str, ...] = CONDITIONS
+) -> dict[tuple[str, str], float]:
     """Return the floating-point operations of one trial by (grid, "training" or "evaluation")."""
     flops = {}
     for grid in ("coarse", "fine"):

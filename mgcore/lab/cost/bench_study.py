@@ -23,7 +23,7 @@ from mgcore.lab.cost import plain_script
 from mgcore.lab.cost.bench import trial_flops
 from mgcore.lab.cost.plan import figures_work, trial_work
 from mgcore.lab.protocol import Protocol
-from mgcore.lab.run.fingerprint import canary
+from mgcore.lab.run.fingerprint import fingerprint
 from mgcore.lab.run.study import run_study
 from mgcore.lab.run.workers import cores, everywhere, run_parallel, settle_process
 from mgcore.lab.trial.newton import classifier_method
@@ -158,7 +158,7 @@ def study_rate(protocol: Protocol, trials: int | None = None) -> tuple[float, fl
     """
     trials = trials or cores()
     everywhere(_ready, protocol)
-    canary(protocol.dataset)
+    fingerprint(protocol.dataset)
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         record = run_study(

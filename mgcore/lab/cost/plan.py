@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mgcore.lab.cost.prices import Piece, Prices
-from mgcore.lab.protocol import ARMS, Protocol
+from mgcore.lab.protocol import CONDITIONS, Protocol
 from mgcore.lab.trial.figure_arrays import SIDE, SURFACE_IMAGES
 from mgcore.lab.trial.measures import DIRECTIONS, LOSS_IMAGES
 from mgcore.lab.trial.newton import MEMORY_BATCH, VALUE
@@ -59,12 +59,12 @@ def trial_work(protocol: Protocol, coarse: bool = True) -> Work:
     def add(what: str, images: float, side: int = n) -> None:
         work[Piece(what, side, protocol.pooling, protocol.dtype)] += images
 
-    validation, count, arms = protocol.n_validation, protocol.n_fine, len(ARMS)
+    validation, count, arms = protocol.n_validation, protocol.n_fine, len(CONDITIONS)
     add("prepare", protocol.n_coarse + count + 2 * validation)
     if coarse:
         add("step", _whole(protocol, protocol.n_coarse) * protocol.coarse_epochs, half)
         add("forward", _measured(protocol, protocol.n_coarse, protocol.coarse_epochs), half)
-    for _ in ARMS:
+    for _ in CONDITIONS:
         if protocol.newton_method:
             epochs = protocol.classifier_epochs
             textbook = protocol.newton == "steihaug"

@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from mgcore.lab.figures import style
 from mgcore.lab.figures.style import LOOKS, THESIS, Look
-from mgcore.lab.protocol import ARMS
+from mgcore.lab.protocol import CONDITIONS
 from mgcore.lab.protocol.printed_tables import Pairs
 from mgcore.lab.records.schema import Trial
 from mgcore.lab.records.study import Study
@@ -46,7 +46,7 @@ def gap_plot(panels: Mapping[str, tuple[Mapping[str, Trials], Mapping[str, Pairs
     for ax, (heading, (records, thesis)) in zip(axes, panels.items(), strict=True):
         names = list(records)
         lanes = np.linspace(0.22, -0.22, len(records)) if len(records) > 1 else [0.0]
-        for place, arm in enumerate(reversed(ARMS)):
+        for place, arm in enumerate(reversed(CONDITIONS)):
             look = LOOKS[arm]
             for number, (lane, trials) in enumerate(zip(lanes, records.values(), strict=True)):
                 mean, half = interval([cell(t, f"{arm}.last.gap") for t in trials])
@@ -58,8 +58,10 @@ def gap_plot(panels: Mapping[str, tuple[Mapping[str, Trials], Mapping[str, Pairs
             ax.plot(thesis[arm]["training"][1] - thesis[arm]["validation"][1], place, **THESIS)
         counts = sorted({len(trials) for trials in records.values()})
         ax.set_title(f"{heading} ({' and '.join(map(str, counts))} trials)")
-        ax.set(yticks=range(len(ARMS)), yticklabels=list(reversed(ARMS)), xlabel="points")
-        ax.set_ylim(-0.5, len(ARMS) - 0.5)
+        ax.set(
+            yticks=range(len(CONDITIONS)), yticklabels=list(reversed(CONDITIONS)), xlabel="points"
+        )
+        ax.set_ylim(-0.5, len(CONDITIONS) - 0.5)
         ax.axvline(0, color=style.MUTED, linewidth=0.8)
         ax.grid(axis="x")
         ax.tick_params(axis="y", length=0)
@@ -119,9 +121,9 @@ def optimizers_by_work(studies: Mapping[str, Study], title: str) -> Figure:
     title : str
     """
     figure = style.card(4.9, title)
-    axes = figure.subplots(2, len(ARMS), sharex=True, sharey="row")
+    axes = figure.subplots(2, len(CONDITIONS), sharex=True, sharey="row")
     for row, metric in enumerate(("training", "validation")):
-        for column, arm in enumerate(ARMS):
+        for column, arm in enumerate(CONDITIONS):
             ax = axes[row, column]
             for method, study in studies.items():
                 look = METHODS[method]

@@ -19,7 +19,7 @@ from scipy.interpolate import RegularGridInterpolator
 
 from mgcore.lab.figures import style
 from mgcore.lab.figures.style import LOOKS
-from mgcore.lab.protocol import ARMS
+from mgcore.lab.protocol import CONDITIONS
 from mgcore.lab.verdict.metrics import roughness, white_noise_roughness
 
 Arrays = Mapping[str, np.ndarray]
@@ -173,8 +173,8 @@ def propagation(arrays: Arrays, channel: int = 0) -> Figure:
     figure = style.card(1.35 + 3 * 0.96 * style.WIDTH / (across + 0.4), title)
     for half, digit in enumerate(figure.subfigures(1, len(digits), wspace=0.03)):
         digit.set_facecolor("none")
-        axes = digit.subplots(len(ARMS), len(layers) + 1)
-        for row, arm in enumerate(ARMS):
+        axes = digit.subplots(len(CONDITIONS), len(layers) + 1)
+        for row, arm in enumerate(CONDITIONS):
             for ax, layer in zip(axes[row, 1:], layers, strict=True):
                 _map(ax, arrays[f"maps/{arm}/{layer}"][half, channel])
                 if row == 0:

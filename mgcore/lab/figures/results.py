@@ -17,7 +17,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullForm
 from mgcore.lab.figures import style
 from mgcore.lab.figures.pictures import classifier_blocks, loss_surfaces, propagation
 from mgcore.lab.figures.style import LOOKS, THESIS
-from mgcore.lab.protocol import ARMS
+from mgcore.lab.protocol import CONDITIONS
 from mgcore.lab.protocol.printed_tables import TABLE_4_1, Pairs
 from mgcore.lab.records.schema import Trial
 from mgcore.lab.verdict.agreement import interval
@@ -172,7 +172,7 @@ def accuracy_table_plot(
     figure = style.card(4.5, f"Accuracy after retraining: mean of {of}{bar}")
     axes = figure.subplots(2, 2, sharex="col", sharey=True)
     metrics = next(iter(records.values()))[0]["metrics"]
-    arms = [arm for arm in reversed(ARMS) if arm in metrics]
+    arms = [arm for arm in reversed(CONDITIONS) if arm in metrics]
     epochs = (1, metrics[arms[0]][-1]["epoch"])
     lanes = np.linspace(0.25, -0.25, len(records)) if len(records) > 1 else [0.0]
     for (row, column), ax in np.ndenumerate(axes):

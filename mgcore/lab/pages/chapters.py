@@ -18,7 +18,7 @@ from mgcore.lab.protocol.studies import DEFAULT_TRIALS, study_protocol
 from mgcore.lab.records.files import RecordError
 from mgcore.lab.records.record import reader_folder
 from mgcore.lab.records.study import Study, committed, recorded
-from mgcore.lab.run.fingerprint import canary_of, deviation, still_holds
+from mgcore.lab.run.fingerprint import deviation, fingerprint_of, still_holds
 from mgcore.lab.run.study import check_trials, run_study
 from mgcore.lab.run.workers import choose_device
 from mgcore.lab.verdict.agreement import Agreement, compare
@@ -142,12 +142,12 @@ def run_live(study: str, trials: int = 2, *, progress: bool = True) -> Study:
 
 def freshness(study: Study) -> str:
     """Run the canary and say whether the results shown are those of today's code."""
-    stored = study.record.canary
+    stored = study.record.fingerprint
     if still_holds(stored, study.protocol):
         return "Current: the code still computes what it did when these results were recorded."
     if stored is None:
-        return "STALE: the record has no canary, so nothing ties it to the code."
-    worst, where = deviation(stored, canary_of(study.protocol))
+        return "STALE: the record has no fingerprint, so nothing ties it to the code."
+    worst, where = deviation(stored, fingerprint_of(study.protocol))
     return (
         f"STALE: the code no longer computes what it did when these results were recorded "
         f"({where} differs by {worst:.1e}); run the study again before believing them."

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from statistics import fmean
 
 from mgcore.lab.pages.tables import Table
-from mgcore.lab.protocol import ARMS
+from mgcore.lab.protocol import CONDITIONS
 from mgcore.lab.records.study import Study
 from mgcore.thesis.network import step_flops
 
@@ -20,7 +20,7 @@ def work_table(studies: Mapping[str, Study], caption: str = "") -> Table:
     rows = []
     for heading, study in studies.items():
         all_flop, all_minutes = 0.0, [0.0, 0.0]
-        for run in ("coarse", *(r for arm in ARMS for r in (f"{arm}_classifier", arm))):
+        for run in ("coarse", *(r for arm in CONDITIONS for r in (f"{arm}_classifier", arm))):
             if run not in study.trials[0]["metrics"]:
                 continue
             work, flop, products = _work(study, run)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from mgcore.lab.pages.chapters import numbers, provenance
 from mgcore.lab.pages.tables import Table, results_table
-from mgcore.lab.protocol import ARMS
+from mgcore.lab.protocol import CONDITIONS
 from mgcore.lab.protocol.printed_tables import Pairs
 from mgcore.lab.records.study import Study, recorded
 from mgcore.lab.verdict.agreement import interval
@@ -156,7 +156,7 @@ def survival_table(studies: Studies, caption: str = "") -> Table:
     """Return how much of an image is left in the maps after the second convolution."""
     rows = []
     for heading, study in studies.items():
-        for arm in ARMS:
+        for arm in CONDITIONS:
             cells = [
                 spread([cell(t, f"survival.{arm}.conv2.{what}") for t in study.trials], 3)
                 for what in ("mean", "best", "silent")
@@ -174,7 +174,7 @@ def preparation_table(studies: Studies, caption: str = "") -> Table:
     """Return validation accuracy on images as they are and on P R x, by training images."""
     rows = []
     for heading, study in studies.items():
-        for arm in ARMS:
+        for arm in CONDITIONS:
             cells = [
                 spread([cell(t, f"preparation.{arm}.{how}") for t in study.trials], 1)
                 for how in ("original", "prolonged")

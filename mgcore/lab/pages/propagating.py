@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from mgcore.data.images import Digits
-from mgcore.lab.protocol import ARMS
+from mgcore.lab.protocol import CONDITIONS
 from mgcore.lab.records.checkpoints import load
 from mgcore.lab.records.files import RecordError, read_json
 from mgcore.lab.records.record import Record, records_folder
@@ -92,7 +92,7 @@ def snapshots(
             f"({outcome.sentence.removesuffix('.')}); accepted: the record's own data and code."
         )
     dtype = getattr(torch, protocol.dtype)
-    for arm in ARMS:
+    for arm in CONDITIONS:
         found[arm].insert(0, {name: w.to(dtype) for name, w in kept["starts"][arm].items()})
         if len(found[arm]) != protocol.fine_epochs + 1:
             raise RecordError(
@@ -139,7 +139,7 @@ def propagate(record: Record, cache: Path, digits: Digits | None = None) -> dict
     channels = {layer: figures[f"channels/{layer}"][:CHANNELS].tolist() for layer in LAYERS}
 
     maps, answers, changed = [], [], []
-    for arm in ARMS:
+    for arm in CONDITIONS:
         seen = [feature_maps(weights, x, False, protocol.padding) for weights in networks[arm]]
         some = [
             torch.stack(
@@ -158,7 +158,7 @@ def propagate(record: Record, cache: Path, digits: Digits | None = None) -> dict
         "trial": TRIAL,
         "protocol": protocol.key(),
         "agreement": result["agreement"],
-        "metrics": {arm: result["metrics"][arm] for arm in ARMS},
+        "metrics": {arm: result["metrics"][arm] for arm in CONDITIONS},
         "labels": figures["digits/labels"].tolist(),
         "channels": channels,
         "images": pack((x - x.amin(dim=(1, 2, 3), keepdim=True))[:, 0].numpy()),

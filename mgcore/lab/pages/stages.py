@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from mgcore.lab.pages.evidence import spread
 from mgcore.lab.pages.tables import Table
-from mgcore.lab.protocol import ARMS
+from mgcore.lab.protocol import CONDITIONS
 from mgcore.lab.protocol.printed_tables import Stages
 from mgcore.lab.records.schema import Trial
 from mgcore.lab.records.study import Study
@@ -22,7 +22,7 @@ def optimizer_table(
     before.
     """
     rows = []
-    for arm in ARMS:
+    for arm in CONDITIONS:
         row = [arm]
         for stage, run in (("classifier", f"{arm}_classifier"), ("network", arm)):
             names = ("1.training", "1.validation", "last.validation")
@@ -45,7 +45,7 @@ def stage_table(studies: Mapping[str, Study], caption: str = "") -> Table:
     """Return what training the classifier alone does to the gap, from before it to its end."""
     rows = []
     for heading, study in studies.items():
-        for arm in ARMS:
+        for arm in CONDITIONS:
             gaps = {
                 epoch: [cell(t, f"{arm}_classifier.{epoch}.gap") for t in study.trials]
                 for epoch in ("0", "1", "last")

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mgcore.lab.protocol import ARMS
+from mgcore.lab.protocol import CONDITIONS
 from mgcore.lab.protocol.printed_tables import Pairs
 from mgcore.lab.records.schema import Trial
 from mgcore.lab.verdict.agreement import interval
@@ -179,7 +179,7 @@ def results_table(
         raise ValueError(f"metric={metric!r}; accepted: {options}.")
     if not trials:
         raise ValueError("trials is empty; accepted: at least one trial.")
-    arms = [arm for arm in ARMS if arm in trials[0]["metrics"]]
+    arms = [arm for arm in CONDITIONS if arm in trials[0]["metrics"]]
     last = trials[0]["metrics"][arms[0]][-1]["epoch"]
     epochs = sorted({0, 1, last})
     places = [(images, epoch) for images in ("training", "validation") for epoch in epochs]

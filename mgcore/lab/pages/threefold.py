@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from mgcore.lab.pages.chapters import verdict
 from mgcore.lab.pages.tables import DECIMALS, Table
-from mgcore.lab.protocol import ARMS
+from mgcore.lab.protocol import CONDITIONS
 from mgcore.lab.protocol.printed_tables import Pairs
 from mgcore.lab.records.schema import Trial
 from mgcore.lab.records.study import Study, committed
@@ -36,7 +36,7 @@ def threefold_table(study: Study, thesis: Mapping[str, Pairs] | None = None) -> 
     record = committed(study.name, study.protocol.tier)
     recorded = record.trials() if record else []
     yours = [] if study.recorded else study.trials
-    arms = [arm for arm in ARMS if arm in study.trials[0]["metrics"]]
+    arms = [arm for arm in CONDITIONS if arm in study.trials[0]["metrics"]]
     last = study.trials[0]["metrics"][arms[0]][-1]["epoch"]
     rows = []
     for arm in arms:

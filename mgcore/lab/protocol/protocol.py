@@ -17,7 +17,7 @@ from mgcore.thesis.network import PADDINGS, STENCIL_SCALES, map_side
 from mgcore.thesis.objective import Objective
 from mgcore.thesis.sgd import MOMENTUM_RULES
 
-ARMS = ("new", "transfer", "multigrid")
+CONDITIONS = ("new", "transfer", "multigrid")
 TIERS = ("smoke", "class", "paper")
 RETRAININGS = ("sgd", "classifier", "joint")
 NEWTONS = ("steihaug", "meganet")

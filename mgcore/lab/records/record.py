@@ -151,7 +151,7 @@ class Record:
         return aside
 
     @property
-    def canary(self) -> dict[str, Any] | None:
+    def fingerprint(self) -> dict[str, Any] | None:
         """The canary's values when the record was made, or None before the first run."""
         file = self.folder / "canary.json"
         values = read_json(file).get("values") if file.exists() else {}
@@ -159,8 +159,8 @@ class Record:
             raise RecordError(f"record: {file} is no canary; accepted: the file as it was written.")
         return values or None
 
-    @canary.setter
-    def canary(self, values: dict[str, Any]) -> None:
+    @fingerprint.setter
+    def fingerprint(self, values: dict[str, Any]) -> None:
         write_json(self.folder / "canary.json", {"values": values})
 
     def write_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:

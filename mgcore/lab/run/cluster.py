@@ -17,7 +17,7 @@ import torch
 from joblib import Parallel, delayed, parallel_config
 
 from mgcore.lab.protocol import Protocol
-from mgcore.lab.run.fingerprint import canary_of, digest
+from mgcore.lab.run.fingerprint import digest, fingerprint_of
 from mgcore.lab.run.workers import settle_process
 from mgcore.lab.trial.trial import draw_split
 
@@ -110,8 +110,8 @@ def _inspect(protocol: Protocol) -> dict[str, str]:
     settle_process()
     draw_split(protocol, 0)
     return {
-        "coarse": digest(canary_of(protocol, "coarse")),
-        "fine": digest(canary_of(protocol)),
+        "coarse": digest(fingerprint_of(protocol, "coarse")),
+        "fine": digest(fingerprint_of(protocol)),
     }
 
 

@@ -83,7 +83,7 @@ def _patterns(count: int, size: int) -> Digits:
     return Digits("patterns", images, k.flatten().long() % 10, "")
 
 
-def canary(dataset: str, newton: str = "", rule: str = "torch") -> Values:
+def fingerprint(dataset: str, newton: str = "", rule: str = "torch") -> Values:
     """Run the canary and return its values.
 
     Parameters
@@ -108,7 +108,7 @@ def canary(dataset: str, newton: str = "", rule: str = "torch") -> Values:
 
 @lru_cache
 def passage(path: str) -> Values:
-    """Run one path of the canary, once in a process, and return its values."""
+    """Run one path of the fingerprint, once in a process, and return its values."""
     if path == "strokes":
         images = load_digits("strokes", 20, 16).images.double()
         return {"strokes/mean": float(images.mean()), "strokes/norm": float(images.norm())}
@@ -144,15 +144,15 @@ def deviation(then: Values, now: Values) -> tuple[float, str]:
     return worst, where
 
 
-def canary_of(protocol: Protocol, grid: str = "fine") -> Values:
+def fingerprint_of(protocol: Protocol, grid: str = "fine") -> Values:
     """Return the canary of a protocol's records; on the coarse grid no Newton method is used."""
     newton = protocol.newton_method if grid == "fine" else ""
-    return canary(protocol.dataset, newton, protocol.momentum_rule)
+    return fingerprint(protocol.dataset, newton, protocol.momentum_rule)
 
 
 def still_holds(then: Values | None, protocol: Protocol) -> bool:
     """Return whether the code behaves as it did when the canary's values were stored."""
-    return then is not None and deviation(then, canary_of(protocol))[0] <= TOLERANCE
+    return then is not None and deviation(then, fingerprint_of(protocol))[0] <= TOLERANCE
 
 
 def digest(values: Values) -> str:

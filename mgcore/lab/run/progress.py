@@ -17,7 +17,7 @@ from statistics import fmean
 
 from tqdm import tqdm
 
-from mgcore.lab.protocol import ARMS, Protocol
+from mgcore.lab.protocol import CONDITIONS, Protocol
 from mgcore.lab.records.files import RecordError
 from mgcore.lab.records.record import Record
 from mgcore.lab.run.locks import Claims
@@ -87,7 +87,9 @@ class Watch:
         """Return the last validation accuracy of every arm of a finished trial."""
         try:
             metrics = self.record.trial(number)["metrics"]
-            return {arm: metrics[arm][-1]["validation_accuracy"] for arm in ARMS if arm in metrics}
+            return {
+                arm: metrics[arm][-1]["validation_accuracy"] for arm in CONDITIONS if arm in metrics
+            }
         except (RecordError, KeyError):
             return {}  # damaged: the study says so and runs it again
 
@@ -102,7 +104,7 @@ class Watch:
     @property
     def so_far(self) -> str:
         """Mean validation accuracy of every arm over the trials finished."""
-        found = {arm: [a[arm] for a in self.accuracies.values() if arm in a] for arm in ARMS}
+        found = {arm: [a[arm] for a in self.accuracies.values() if arm in a] for arm in CONDITIONS}
         means = [f"{arm} {fmean(values):.1f}" for arm, values in found.items() if values]
         return f"validation {', '.join(means)} %" if means else ""
 

@@ -24,14 +24,14 @@ from mgcore.lab.records.checkpoints import default_cache
 from mgcore.lab.records.files import RecordError
 from mgcore.lab.records.record import Record, reader_folder
 from mgcore.lab.run import cluster
-from mgcore.lab.run.fingerprint import TOLERANCE, canary_of, deviation, digest
+from mgcore.lab.run.fingerprint import TOLERANCE, deviation, digest, fingerprint_of
 from mgcore.lab.run.locks import Claims
 from mgcore.lab.run.progress import Ticker, Watch, follow
 from mgcore.lab.run.workers import choose_device, cores, run_parallel, use_tf32
 from mgcore.lab.trial.figure_arrays import collect
 from mgcore.lab.trial.measures import measure
 from mgcore.lab.trial.trial import run_trial
-from mgcore.lab.trial.vectorized import in_lockstep
+from mgcore.lab.trial.vectorized import run_vectorized
 from mgcore.thesis.ensemble import LOWERING
 
 VERSIONS = ("mgcore", "torch", "numpy", "scipy")
@@ -123,7 +123,7 @@ def run_study(
         if client:
             return cluster.run_on(client, run_one, jobs)
         if together:
-            return in_lockstep(
+            return run_vectorized(
                 run_one, jobs, lambda number: Ticker(claims.progress_file(number), "all"), protocol,
                 device=device, cache=cache, code=code, lowering=lowering,
             )  # fmt: skip
@@ -163,15 +163,15 @@ def _same_code(record: Record) -> dict[str, str]:
 
     Coarse networks are trained alike for all studies, and are known by what that alone computes.
     """
-    now = canary_of(record.protocol)
-    then = record.canary  # read last: another process may have begun the record meanwhile
+    now = fingerprint_of(record.protocol)
+    then = record.fingerprint  # read last: another process may have begun the record meanwhile
     if then is None:
         if record.numbers():
             raise RecordError(
                 f"record: {record.folder} has trials but no canary.json; accepted: a complete "
                 "record, or an empty folder."
             )
-        record.canary = now
+        record.fingerprint = now
     else:
         worst, where = deviation(then, now)
         if worst > TOLERANCE:
@@ -179,7 +179,7 @@ def _same_code(record: Record) -> dict[str, str]:
                 f"record: {record.folder} was made by code that computes something else ({where} "
                 f"differs by {worst:.1e}); accepted: that code, or another folder."
             )
-    return {"coarse": digest(canary_of(record.protocol, "coarse")), "fine": digest(now)}
+    return {"coarse": digest(fingerprint_of(record.protocol, "coarse")), "fine": digest(now)}
 
 
 def _missing(record: Record, trials: int) -> list[int]:

@@ -2,7 +2,7 @@
 
 Beyond the thesis, which names video as what its method might serve.  A film has three axes, and may
 be coarse in space, in time, or in both; the Galerkin map of a 3×3×3 stencil is the product of three
-of one axis (:func:`mgcore.kernels.refine_stencil`).
+of one axis (:func:`mgcore.kernels.refine_kernel`).
 """
 
 from __future__ import annotations

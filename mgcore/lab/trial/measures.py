@@ -15,7 +15,7 @@ from torch import Tensor
 from mgcore.analysis.landscape import curvature, doubling_radius, filter_normalised_direction
 from mgcore.analysis.propagation import survival
 from mgcore.data.images import normalise, prepare
-from mgcore.lab.protocol import ARMS, Protocol
+from mgcore.lab.protocol import CONDITIONS, Protocol
 from mgcore.lab.trial.phases import stream
 from mgcore.thesis.network import feature_maps
 from mgcore.thesis.objective import evaluate
@@ -49,7 +49,7 @@ def measure(protocol: Protocol, trial: int, kept: dict[str, Any]) -> Measures:
         ``preparation``: accuracy of each arm in percent on the validation images as they are
         (``original``) and as P R x (``prolonged``).
     """
-    arms = [arm for arm in ARMS if arm in kept["phases"]]
+    arms = [arm for arm in CONDITIONS if arm in kept["phases"]]
     fine, digits = kept["fine_images"], kept["digits"]
     measures: Measures = {"landscape": {}, "survival": {}, "preparation": {}}
     centres = {arm: kept["starts"][arm] for arm in arms if arm != "new"}

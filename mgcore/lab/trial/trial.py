@@ -19,7 +19,7 @@ from torch import Tensor
 
 from mgcore.data.images import Digits, load_digits, normalise, prepare, split
 from mgcore.grids import restrict
-from mgcore.lab.protocol import ARMS, Protocol
+from mgcore.lab.protocol import CONDITIONS, Protocol
 from mgcore.lab.trial.newton import classifier_method, joint_method
 from mgcore.lab.trial.phases import Images, Method, Progress, Tick, run_phase, sgd, stream
 from mgcore.thesis.network import initial_weights, refine_weights
@@ -41,7 +41,7 @@ def run_trial(
     device: str = "cpu",
     cache: Path | None = None,
     code: Mapping[str, str] | None = None,
-    arms: tuple[str, ...] = ARMS,
+    arms: tuple[str, ...] = CONDITIONS,
     digits: Digits | None = None,
     tick: Tick = lambda work: None,
     begin: Callable[[str], None] = lambda name: None,
@@ -200,7 +200,7 @@ def grid_images(
     )  # fmt: skip
 
 
-def image_steps(protocol: Protocol, arms: tuple[str, ...] = ARMS) -> int:
+def image_steps(protocol: Protocol, arms: tuple[str, ...] = CONDITIONS) -> int:
     """Return the image-steps of one trial, the unit of :func:`run_trial`'s `tick`."""
     coarse = protocol.n_coarse * protocol.coarse_epochs if set(arms) != {"new"} else 0
     epochs = protocol.fine_epochs

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mgcore.lab.protocol import ARMS, Protocol
+from mgcore.lab.protocol import CONDITIONS, Protocol
 from mgcore.lab.records.checkpoints import Progress, load, save
 from mgcore.lab.trial.phases import Images, Tick, measured_images, stream
 from mgcore.lab.trial.trial import (
@@ -28,7 +28,7 @@ from mgcore.lab.trial.trial import (
     grid_images,
     refined_start,
 )
-from mgcore.thesis.ensemble import LOWERING, evaluate_many, stack, train_epoch_of_many, unstack
+from mgcore.thesis.ensemble import LOWERING, evaluate_ensemble, stack, train_ensemble_epoch, unstack
 from mgcore.thesis.network import CLASSES, WIDTHS
 from mgcore.thesis.objective import Objective
 from mgcore.thesis.sgd import learning_rate
@@ -45,7 +45,7 @@ class Run:
     tick: Tick
 
 
-def in_lockstep(
+def run_vectorized(
     function: Callable[..., Any],
     jobs: Iterable[tuple[Any, ...]],
     ticks: Callable[[int], Tick],
@@ -98,7 +98,9 @@ def trial_bytes(protocol: Protocol, batch: int = 50) -> int:
     # Patches of both layers and their gradients; maps before and after each ReLU, and theirs.
     step = 2 * batch * (9 * pixels + 9 * first * cells + 2 * first * pixels + 2 * second * cells)
     weights = 6 * CLASSES * second * cells
-    return (8 if protocol.dtype == "float64" else 4) * (2 * images + len(ARMS) * (step + weights))
+    return (8 if protocol.dtype == "float64" else 4) * (
+        2 * images + len(CONDITIONS) * (step + weights)
+    )
 
 
 def advance(
@@ -139,7 +141,7 @@ def advance(
         return
     runs = []
     for i, ((t, tick), trained) in enumerate(zip(ticks.items(), coarse, strict=True)):
-        for arm in ARMS:
+        for arm in CONDITIONS:
             begin = refined_start(protocol, t, arm, trained.weights)
             runs.append(Run(t, i, begin, file(t, arm, "fine"), tick))
     _train(protocol, "fine", runs, images("fine"), protocol.fine_epochs, lowering)
@@ -193,7 +195,7 @@ def _epoch(
         for run in runs:
             draw = stream(protocol.seed, run.trial, grid, epoch)
             order[run.place] = torch.randperm(count, generator=draw)
-        train_epoch_of_many(
+        train_ensemble_epoch(
             objective, weights, velocity, images.training, images.training_labels,
             order.to(device), of, rate=learning_rate(
                 epoch, protocol.learning_rate, protocol.rate_decay
@@ -205,7 +207,7 @@ def _epoch(
     rows: list[dict[str, Any]] = [{"epoch": epoch, "images": kind} for _ in runs]
     for name in ("training", "validation"):
         x, y = getattr(images, name)[:, :some], getattr(images, f"{name}_labels")[:, :some]
-        measured = evaluate_many(objective, weights, x, y, of, lowering=lowering)
+        measured = evaluate_ensemble(objective, weights, x, y, of, lowering=lowering)
         for row, one in zip(rows, measured, strict=True):
             row |= {f"{name}_{metric}": value for metric, value in one.items()}
     shares = {"training": trained - began, "evaluation": time.perf_counter() - trained}

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mgcore.grids import prolong, restrict
-from mgcore.kernels import coarsen_stencil
+from mgcore.kernels import coarsen_kernel
 from mgcore.lab.records.record import Record, RecordError, records_folder
 from mgcore.multigrid.cycles import build_levels, coarse_correction, convergence_factor, two_grid
 from mgcore.multigrid.poisson import gauss_seidel, jacobi, mode, poisson_matrix
@@ -218,7 +218,7 @@ def bias_terms() -> Finding:
     def apply(stencil: Tensor, x: Tensor) -> Tensor:
         return F.conv2d(x, stencil, padding=1) + b
 
-    difference = restrict(apply(theta, prolong(y))) - apply(coarsen_stencil(theta), y)
+    difference = restrict(apply(theta, prolong(y))) - apply(coarsen_kernel(theta), y)
     gap = float(difference[..., 1:-1, 1:-1].abs().max())
     if not biased:
         word = "not decidable"

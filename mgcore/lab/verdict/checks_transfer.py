@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mgcore.data.strokes import stroke_digits
 from mgcore.grids import PROLONGATIONS, prolong, restrict
-from mgcore.kernels import refine_stencil
+from mgcore.kernels import refine_kernel
 from mgcore.lab.verdict.agreement import interval
 from mgcore.lab.verdict.checks_background import ROUNDING, Finding, size
 from mgcore.operators import OPERATORS, from_operators, rediscretise, to_operators
@@ -194,7 +194,7 @@ def discontinuous_images() -> Finding:
     images = {"smooth": digits[:, None], "thresholded": (digits > 0.5).double()[:, None]}
     low_order = torch.tensor([sum(o.orders) <= 2 for o in OPERATORS[2]], dtype=torch.float64)
     coarse = from_operators(seeded(5)(40, 9) * low_order, 1.0, basis="galerkin")[:, None]
-    fine = refine_stencil(coarse)
+    fine = refine_kernel(coarse)
     error = {}
     for name, x in images.items():
         wanted = F.conv2d(restrict(x), coarse)  # (30, 40, 12, 12): inside, no padding

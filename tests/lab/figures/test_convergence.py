@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mgcore.lab.figures import style
 from mgcore.lab.figures import convergence as figures_convergence
+from mgcore.lab.figures import style
 from mgcore.multigrid.poisson import centres, mode
 
 THREE = {name: np.linspace(0.9, low, 6) for name, low in (("a", 0.1), ("b", 0.3), ("c", 0.5))}

@@ -12,7 +12,7 @@ from PIL import Image
 from mgcore.lab.figures import results as figures
 from mgcore.lab.figures import style
 from mgcore.lab.figures.pictures import rise
-from mgcore.lab.protocol import ARMS
+from mgcore.lab.protocol import CONDITIONS
 from mgcore.lab.verdict.metrics import roughness, white_noise_roughness
 
 MACHADO = {  # simulated colour vision, on linear RGB (Machado et al. 2009, severity 1)
@@ -43,7 +43,7 @@ def make_trials(count, epochs=4, spread=1.0):
             "trial": number,
             "metrics": {
                 run: history(base, number - (count - 1) / 2)
-                for run, base in zip(("coarse", *ARMS), (80, 85, 90, 95), strict=True)
+                for run, base in zip(("coarse", *CONDITIONS), (80, 85, 90, 95), strict=True)
             },
         }
         for number in range(count)
@@ -64,7 +64,7 @@ def arrays():
     }
     for layer in ("conv1", "conv2"):
         kept[f"channels/{layer}"] = np.array([4, 2])
-        for arm in ARMS:
+        for arm in CONDITIONS:
             kept[f"maps/{arm}/{layer}"] = rng.random((2, 2, 12, 12)).astype(np.float16)
     for scale, name in enumerate(("coarse", "transfer", "multigrid"), start=1):
         kept[f"surface/{name}"] = scale * (1 + x**2 + 2 * y**2)
@@ -73,7 +73,7 @@ def arrays():
 
 def with_pooling(arrays):
     pooled = {"channels/pooled": np.array([4, 2])}
-    pooled |= {f"maps/{arm}/pooled": np.zeros((2, 2, 6, 6), np.float16) for arm in ARMS}
+    pooled |= {f"maps/{arm}/pooled": np.zeros((2, 2, 6, 6), np.float16) for arm in CONDITIONS}
     return arrays | pooled
 
 

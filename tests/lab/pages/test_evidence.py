@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from handmade import body, study, trial
 
-from mgcore.lab.pages import chapters, evidence
+from mgcore.lab.pages import evidence
 from mgcore.lab.protocol.printed_tables import TABLE_4_2
 from mgcore.lab.verdict.claims import Claim
 

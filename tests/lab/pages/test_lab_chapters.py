@@ -90,9 +90,9 @@ def test_a_study_without_a_record_is_run_and_not_compared(home, monkeypatch):
 
 def test_a_record_of_other_behaviour_is_called_stale(home):
     record = Record(home / "book" / "records" / "baseline-original-class")
-    values = record.canary
+    values = record.fingerprint
     name = "plain/new/2/training_loss"
-    record.canary = values | {name: values[name] * (1 + 1e-6)}
+    record.fingerprint = values | {name: values[name] * (1 + 1e-6)}
     sentence = chapters.freshness(obtain())
     assert sentence.startswith("STALE") and name in sentence
 
@@ -108,9 +108,9 @@ def test_the_record_of_an_optimizer_study_is_held_against_its_own_canary(home, t
     stage = study.trials[0]["metrics"]["new_classifier"][-1]
     assert found["new_classifier-last-validation"] == round(stage["validation_accuracy"], 1)
     assert len(found) == 7 * 3 * 3
-    values = record.canary
+    values = record.fingerprint
     name = "classifier/new_classifier/2/training_loss"
-    record.canary = values | {name: values[name] * (1 + 1e-6)}
+    record.fingerprint = values | {name: values[name] * (1 + 1e-6)}
     sentence = chapters.freshness(obtain("classifier-pooled"))
     assert sentence.startswith("STALE") and name in sentence
 

@@ -10,7 +10,7 @@ import torch
 from mgcore.lab.cli import main
 from mgcore.lab.pages import propagating
 from mgcore.lab.pages.propagating import CHANNELS, LAYERS, pack, propagate, snapshots, unpack
-from mgcore.lab.protocol import ARMS
+from mgcore.lab.protocol import CONDITIONS
 from mgcore.lab.records.files import RecordError, checksum, read_json
 from mgcore.lab.records.record import Record
 from mgcore.lab.run.workers import one_thread
@@ -45,7 +45,7 @@ def test_weights_begin_at_the_start_and_end_where_the_trial_does(recorded, tmp_p
     result, weights = snapshots(record, tmp_path / "cache")
     assert result["metrics"] == record.trial(0)["metrics"]
     images = kept["fine_images"]
-    for arm in ARMS:
+    for arm in CONDITIONS:
         ends = (kept["starts"][arm], kept["phases"][arm].weights)
         for found, wanted in zip((weights[arm][0], weights[arm][-1]), ends, strict=True):
             assert all(torch.equal(found[name], wanted[name].double()) for name in wanted)
@@ -63,9 +63,9 @@ def test_maps_are_those_of_the_record_at_the_last_epoch(recorded, content):
     levels, largest = unpack(content["maps"])
     side = record.protocol.resolution
     epochs = record.protocol.fine_epochs + 1
-    assert levels.shape == (len(ARMS), epochs, 2, len(LAYERS), CHANNELS, side, side)
+    assert levels.shape == (len(CONDITIONS), epochs, 2, len(LAYERS), CHANNELS, side, side)
     maps = levels / 255 * largest[..., None, None]
-    for a, arm in enumerate(ARMS):
+    for a, arm in enumerate(CONDITIONS):
         for k, layer in enumerate(LAYERS):
             wanted = arrays[f"maps/{arm}/{layer}"][:, :CHANNELS].astype(float)
             close = 0.51 / 255 * wanted.max(axis=(2, 3), keepdims=True) + 2e-3
@@ -82,7 +82,7 @@ def test_at_epoch_0_maps_are_those_of_the_starts(recorded, content):
     place = [kept["chosen"][2].tolist().index(i) for i in arrays["digits/indices"].tolist()]
     x = grid_images(record.protocol, kept["digits"], kept["chosen"], "fine").validation[place]
     levels, largest = unpack(content["maps"])
-    for a, arm in enumerate(ARMS):
+    for a, arm in enumerate(CONDITIONS):
         start = {name: w.double() for name, w in kept["starts"][arm].items()}
         for k, maps in enumerate(feature_maps(start, x, False)):
             wanted = maps[:, content["channels"][LAYERS[k]]].numpy()
@@ -102,7 +102,7 @@ def test_at_epoch_0_maps_are_those_of_the_starts(recorded, content):
     for k in range(len(LAYERS)):
         before, after = (maps[k][1].double() for maps in ends)
         share = float((after - before).norm() / before.norm())
-        assert changed[ARMS.index("transfer"), -1, 1, k] == pytest.approx(share, abs=1e-4)
+        assert changed[CONDITIONS.index("transfer"), -1, 1, k] == pytest.approx(share, abs=1e-4)
 
 
 def test_another_run_than_the_recorded_one_is_refused(recorded, tmp_path):
@@ -148,6 +148,6 @@ def test_the_command_writes_what_is_missing_and_reads_it_back(
     assert main(["propagation", str(folder)]) == 0
     assert "tiny: 192 maps" in capsys.readouterr().out
     written = (folder / "tiny.json").read_bytes()
-    assert read_json(folder / "tiny.json")["metrics"].keys() == set(ARMS)
+    assert read_json(folder / "tiny.json")["metrics"].keys() == set(CONDITIONS)
     assert main(["propagation", str(folder)]) == 0  # nothing is missing
     assert (folder / "tiny.json").read_bytes() == written

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from mgcore.lab.pages.tables import Table, results_table, seconds_table
-from mgcore.lab.protocol import ARMS
+from mgcore.lab.protocol import CONDITIONS
 from mgcore.lab.protocol import printed_tables as thesis
 from mgcore.lab.verdict.agreement import interval
 
@@ -22,7 +22,7 @@ def make_trials(values, last=10):
 
     return [
         {
-            "metrics": {"coarse": rows(value)} | {arm: rows(value) for arm in ARMS},
+            "metrics": {"coarse": rows(value)} | {arm: rows(value) for arm in CONDITIONS},
             "circumstances": {"seconds": {
                 "coarse": {"training": value, "evaluation": 1.0}, "whole": 9.0,
             }},
@@ -66,7 +66,7 @@ def test_results_table_cells():
     assert "thesis 63.6" in text and "mean of 3 trials" in text
     table = results_table(make_trials([88, 90, 92]), thesis.TABLE_4_1)
     cells = {row[0]: row[1:] for row in table.rows}
-    assert list(cells) == list(ARMS)
+    assert list(cells) == list(CONDITIONS)
     # Training at epochs 0, 1, 10, then validation: the thesis has nothing at epoch 0.
     assert ["thesis" in cell for cell in cells["new"]] == [False, True, True] * 2
     last_lines = [cell.split("\n")[-1] for cell in cells["transfer"]]
@@ -136,10 +136,10 @@ def test_text_is_aligned():
 
 def test_thesis_tables_are_complete():
     for table in (thesis.TABLE_4_1, thesis.TABLE_4_2):
-        assert list(table) == list(ARMS)
+        assert list(table) == list(CONDITIONS)
         assert all(set(row) == {"training", "validation"} for row in table.values())
     for table in (thesis.TABLE_4_3, thesis.TABLE_4_4):
-        assert list(table) == list(ARMS)
+        assert list(table) == list(CONDITIONS)
         assert all(set(row) == set(thesis.STAGES) for row in table.values())
         assert all(len(v) == len(thesis.COLUMNS) for row in table.values() for v in row.values())
     # Sums of all that is printed, added up apart from this file.

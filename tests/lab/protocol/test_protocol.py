@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mgcore.lab import Protocol, Record, study_protocol
-from mgcore.lab.protocol import ARMS, TIERS
+from mgcore.lab.protocol import CONDITIONS, TIERS
 from mgcore.lab.protocol.presets import CHOSEN
 
 RECORDS = Path(__file__).parents[3] / "book" / "records"
@@ -50,7 +50,7 @@ def test_printed_is_what_the_thesis_prints():
     assert (p.fine_training, p.fine_validation, p.padding) == ("original", "original", "zeros")
     assert (p.name, p.tier, p.dataset, p.resolution) == ("printed", "paper", "mnist", 28)
     assert (p.smoothness_h, p.stencil_scale, p.normalisation) == (1.0, "flat", "unit")
-    assert ARMS == ("new", "transfer", "multigrid")
+    assert CONDITIONS == ("new", "transfer", "multigrid")
 
 
 def test_calibrated_differs_by_what_was_chosen_and_nothing_else():

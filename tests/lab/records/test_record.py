@@ -24,7 +24,7 @@ OTHER = {"new": [{"epoch": 0, "images": "all", "training_accuracy": 12.5}]}
 def record(tmp_path, tiny):
     """A record of three trials with every kind of file."""
     record = Record.create(tmp_path / "study", tiny())
-    record.canary = {"plain/loss": 2.25}
+    record.fingerprint = {"plain/loss": 2.25}
     record.write_arrays(ARRAYS)
     for number in range(3):
         record.add(TRIAL | {"trial": number})
@@ -34,17 +34,17 @@ def record(tmp_path, tiny):
 def read(folder):
     """Read everything that a record holds."""
     record = Record(folder)
-    return record.trials(3), record.canary, record.arrays()
+    return record.trials(3), record.fingerprint, record.arrays()
 
 
 def test_what_is_read_is_what_was_written(record, tiny):
     again = Record(record.folder)
     assert again.protocol == tiny() and again.numbers() == [0, 1, 2]
-    trials, canary, arrays = read(record.folder)
+    trials, fingerprint, arrays = read(record.folder)
     assert [trial["trial"] for trial in trials] == [0, 1, 2]
     assert all(trial["metrics"] == TRIAL["metrics"] for trial in trials)
     assert all(trial["circumstances"] == TRIAL["circumstances"] for trial in trials)
-    assert canary == {"plain/loss": 2.25} and record.has_arrays()
+    assert fingerprint == {"plain/loss": 2.25} and record.has_arrays()
     assert arrays.keys() == ARRAYS.keys()
     for name, array in ARRAYS.items():
         assert arrays[name].dtype == array.dtype and np.array_equal(arrays[name], array)
@@ -215,7 +215,7 @@ def test_a_full_disk_loses_nothing_and_leaves_nothing_behind(record, monkeypatch
         for write, name in (
             (lambda: record.add(TRIAL | {"trial": 1}), "trial-001.json"),
             (lambda: record.write_arrays(ARRAYS), "figures.npz"),
-            (lambda: setattr(record, "canary", {}), "canary.json"),
+            (lambda: setattr(record, "fingerprint", {}), "canary.json"),
         ):
             with pytest.raises(RecordError) as raised:
                 write()
@@ -299,4 +299,4 @@ def test_a_change_that_leaves_the_content_as_it_is_is_noticed_too(record, old, n
     assert old in text
     file.write_text(text[::-1].replace(old[::-1], new[::-1], 1)[::-1], encoding="utf-8")
     with pytest.raises(RecordError, match="canary.json is truncated or altered"):
-        _ = record.canary
+        _ = record.fingerprint

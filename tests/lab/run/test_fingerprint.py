@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mgcore.lab import Record
-from mgcore.lab.protocol import ARMS, NEWTONS, Protocol
+from mgcore.lab.protocol import CONDITIONS, NEWTONS, Protocol
 from mgcore.lab.run.fingerprint import (
     _NEWTON,
     _PACKAGE_MOMENTUM,
@@ -17,10 +17,10 @@ from mgcore.lab.run.fingerprint import (
     _VARIANTS,
     TOLERANCE,
     UNSETTLED,
-    canary,
-    canary_of,
     deviation,
     digest,
+    fingerprint,
+    fingerprint_of,
     passage,
     still_holds,
 )
@@ -45,31 +45,31 @@ def forget():
 
 def test_repeated_runs_are_equal_whatever_was_drawn_before(forget):
     torch.manual_seed(1)
-    first = canary("strokes")
+    first = fingerprint("strokes")
     passage.cache_clear()
     torch.manual_seed(2)
     torch.set_default_dtype(torch.float64)
     try:
-        assert canary("strokes") == first
+        assert fingerprint("strokes") == first
     finally:
         torch.set_default_dtype(torch.float32)
 
 
 def test_every_arm_of_every_variant_has_values():
-    values = canary("strokes")
+    values = fingerprint("strokes")
     names = {tuple(name.split("/")[:2]) for name in values}
     for variant in ("plain", "pooled", "prolonged"):
-        assert {(variant, arm) for arm in ("coarse", *ARMS)} <= names
+        assert {(variant, arm) for arm in ("coarse", *CONDITIONS)} <= names
     assert all(math.isfinite(value) for value in values.values())
-    mnist = canary("mnist")
+    mnist = fingerprint("mnist")
     assert {n: v for n, v in values.items() if not n.startswith("strokes/")} == mnist
 
 
 @pytest.mark.parametrize("folder", COMMITTED, ids=lambda folder: folder.name)
 def test_committed_records_were_made_by_code_that_computes_the_same(folder):
     record = Record(folder)
-    now = canary_of(record.protocol)
-    worst, where = deviation(record.canary, now)
+    now = fingerprint_of(record.protocol)
+    worst, where = deviation(record.fingerprint, now)
     assert worst <= TOLERANCE, f"{folder.name} is stale: {where} differs by {worst:.1e}"
 
 
@@ -97,23 +97,28 @@ def test_another_rounding_of_the_start_is_no_change_of_the_code(path, monkeypatc
 
 @pytest.mark.parametrize("newton", NEWTONS)
 def test_newtons_methods_add_their_own_values_and_leave_the_others(newton):
-    plain, more = canary("strokes"), canary("strokes", newton)
+    plain, more = fingerprint("strokes"), fingerprint("strokes", newton)
     assert {name: more[name] for name in plain} == plain
     names = {tuple(name.split("/")[:2]) for name in set(more) - set(plain)}
-    runs = {"coarse", *ARMS, *(f"{arm}_classifier" for arm in ARMS)}
+    runs = {"coarse", *CONDITIONS, *(f"{arm}_classifier" for arm in CONDITIONS)}
     assert names == {(path, run) for path in _NEWTON[newton] for run in runs}
     assert all(math.isfinite(value) for value in more.values())
     assert digest(more) != digest(plain)
     without = {n: v for n, v in more.items() if not n.startswith("strokes/")}
-    assert without == canary("mnist", newton)
+    assert without == fingerprint("mnist", newton)
 
 
 def test_each_path_is_run_once_in_a_process_whoever_asks(forget):
-    canary("strokes"), canary("mnist"), canary("mnist", ""), still_holds({}, _protocol("strokes"))
+    (
+        fingerprint("strokes"),
+        fingerprint("mnist"),
+        fingerprint("mnist", ""),
+        still_holds({}, _protocol("strokes")),
+    )
     assert passage.cache_info().misses == len(_VARIANTS) + 1  # and the stroke digits
-    values = canary("mnist")
+    values = fingerprint("mnist")
     values.clear()  # of the caller's own
-    assert canary("mnist")
+    assert fingerprint("mnist")
 
 
 def test_the_paths_take_every_value_of_every_choice():
@@ -171,7 +176,7 @@ def test_a_change_of_a_millionth_in_newtons_methods_makes_it_stale(
 def test_a_fault_in_newtons_methods_does_not_touch_the_records_of_sgd(monkeypatch):
     from mgcore.optimize import trust_region as steihaug
 
-    more = {newton: canary("mnist", newton) for newton in ("", *NEWTONS)}
+    more = {newton: fingerprint("mnist", newton) for newton in ("", *NEWTONS)}
     for newton, values in more.items():  # none is taken for another
         assert [still_holds(values, _protocol("mnist", n)) for n in more] == [
             n == newton for n in more
@@ -185,9 +190,9 @@ def test_a_fault_in_newtons_methods_does_not_touch_the_records_of_sgd(monkeypatc
 
 def test_the_packages_momentum_has_paths_of_its_own():
     plain, package = _protocol("mnist"), _protocol("mnist", momentum_rule="package")
-    more = set(canary_of(package)) - set(canary_of(plain))
+    more = set(fingerprint_of(package)) - set(fingerprint_of(plain))
     assert {name.split("/")[0] for name in more} == {"package-momentum", "package-plain"}
-    assert not still_holds(canary_of(plain), package)
+    assert not still_holds(fingerprint_of(plain), package)
     assert passage("package-momentum") != passage("plain")
 
 
@@ -197,7 +202,7 @@ FAULTS = [
     ("mgcore.thesis.objective", "tikhonov_gradient"),
     ("mgcore.thesis.objective", "smoothness"),
     ("mgcore.thesis.objective", "tikhonov"),
-    ("mgcore.thesis.network", "refine_stencil"),
+    ("mgcore.thesis.network", "refine_kernel"),
     ("mgcore.thesis.network", "refine_classifier"),
     ("mgcore.thesis.network", "smooth_by_dct"),
     ("mgcore.lab.trial.phases", "learning_rate"),
@@ -228,7 +233,7 @@ def test_a_change_of_a_millionth_anywhere_makes_it_stale(module, name, monkeypat
 def test_a_sign_makes_it_stale(forget, monkeypatch):
     from mgcore.thesis import objective
 
-    then = canary("mnist")
+    then = fingerprint("mnist")
     assert still_holds(then, _protocol("mnist")) and not still_holds(None, _protocol("mnist"))
     passage.cache_clear()
     real = objective.tikhonov_gradient
@@ -239,7 +244,7 @@ def test_a_sign_makes_it_stale(forget, monkeypatch):
 def test_another_split_makes_it_stale(forget, monkeypatch):
     from mgcore.lab.trial import trial as study
 
-    then = canary("mnist")
+    then = fingerprint("mnist")
     passage.cache_clear()
     real = study.split
     monkeypatch.setattr(study, "split", lambda *a: [part.flip(0) for part in real(*a)])

@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from mgcore.lab import Record, RecordError, run_study
-from mgcore.lab.protocol import ARMS
+from mgcore.lab.protocol import CONDITIONS
 from mgcore.lab.run import study as run
-from mgcore.lab.run.fingerprint import canary
+from mgcore.lab.run.fingerprint import fingerprint
 from mgcore.lab.run.study import check_trials
 from mgcore.lab.trial import measures, phases
 from mgcore.lab.trial.figure_arrays import collect
@@ -63,8 +63,8 @@ def test_a_record_holds_what_the_trials_gave(tiny, place):
         assert about["versions"]["torch"] == torch.__version__.split("+")[0] or (
             about["versions"]["torch"] == torch.__version__
         )
-        assert set(about["seconds"]) == {"coarse", *ARMS, "whole"}
-    assert record.canary == canary("strokes") and record.criteria == {}
+        assert set(about["seconds"]) == {"coarse", *CONDITIONS, "whole"}
+    assert record.fingerprint == fingerprint("strokes") and record.criteria == {}
     kept = {}
     run_trial(tiny(), 0, keep=kept)  # the arrays of the figures are of trial 0
     arrays, expected = record.arrays(), collect(tiny(), kept)
@@ -99,7 +99,7 @@ def test_an_optimizer_study_has_the_coarse_networks_and_the_canary_of_its_own(
     study(tiny(), 1, place)
     (coarse,) = place["cache"].glob("*.npz")
     when, resolutions, train = coarse.stat().st_mtime_ns, [], phases.train_epoch
-    canary("strokes", "steihaug")  # whose epochs do not count
+    fingerprint("strokes", "steihaug")  # whose epochs do not count
     monkeypatch.setattr(
         phases, "train_epoch",
         lambda o, *a, **k: (resolutions.append(o.resolution), train(o, *a, **k)),
@@ -109,9 +109,13 @@ def test_an_optimizer_study_has_the_coarse_networks_and_the_canary_of_its_own(
     assert resolutions == [8] * 9  # no coarse network was trained
     assert [f for f in place["cache"].glob("*.npz")] == [coarse]
     assert coarse.stat().st_mtime_ns == when
-    assert record.canary == canary("strokes", "steihaug") != canary("strokes")
+    assert record.fingerprint == fingerprint("strokes", "steihaug") != fingerprint("strokes")
     trial = record.trial(0)
-    assert set(trial["metrics"]) == {"coarse", *ARMS, *(f"{arm}_classifier" for arm in ARMS)}
+    assert set(trial["metrics"]) == {
+        "coarse",
+        *CONDITIONS,
+        *(f"{arm}_classifier" for arm in CONDITIONS),
+    }
     assert cell(trial, "multigrid_classifier.last.gap") == pytest.approx(
         cell(trial, "multigrid.0.gap")
     )
@@ -215,7 +219,7 @@ import json, sys, time
 from pathlib import Path
 from mgcore.lab import Protocol, Record, run_study
 from mgcore.lab.trial import measures, phases
-from mgcore.lab.run.fingerprint import canary
+from mgcore.lab.run.fingerprint import fingerprint
 
 about = json.loads(sys.argv[1])
 log = Path(about["log"])
@@ -233,7 +237,7 @@ def written(self, trial):
     note(f"trial {trial['trial']}")
     add(self, trial)
 
-canary("strokes")  # whose epochs do not count
+fingerprint("strokes")  # whose epochs do not count
 phases.train_epoch, Record.add = counted, written
 measures.DIRECTIONS, measures.LOSS_IMAGES = 1, {"smoke": 2}
 note("ready")
@@ -421,16 +425,16 @@ def test_the_record_of_another_protocol_is_refused(tiny, place):
 
 def test_the_record_of_other_code_is_refused(tiny, place):
     record = study(tiny(), 1, place)
-    before, values = times(place), record.canary
+    before, values = times(place), record.fingerprint
     name = "plain/multigrid/2/training_loss"
-    record.canary = values | {name: values[name] * (1 + 1e-6)}
+    record.fingerprint = values | {name: values[name] * (1 + 1e-6)}
     with pytest.raises(RecordError) as raised:
         study(tiny(), 2, place)
     assert str(raised.value) == (
         f"record: {place['record']} was made by code that computes something else ({name} differs "
         "by 1.0e-06); accepted: that code, or another folder."
     )
-    record.canary = values | {name: values[name] * (1 + 1e-9)}  # rounding of another machine
+    record.fingerprint = values | {name: values[name] * (1 + 1e-9)}  # rounding of another machine
     study(tiny(), 1, place)
     assert times(place) == before
     (place["record"] / "canary.json").unlink()

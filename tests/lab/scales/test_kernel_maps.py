@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mgcore.kernels import refine_stencil
+from mgcore.kernels import refine_kernel
 from mgcore.lab.scales.kernel_maps import (
     change_stencils,
     clipped,
@@ -25,18 +25,18 @@ def stencils(rng):
 
 def test_the_family_begins_with_copies_and_ends_with_the_galerkin_map(stencils):
     torch.testing.assert_close(part_way(0.0)(stencils), stencils)
-    torch.testing.assert_close(part_way(1.0)(stencils), refine_stencil(stencils))
+    torch.testing.assert_close(part_way(1.0)(stencils), refine_kernel(stencils))
     half = part_way(0.5)
-    torch.testing.assert_close(half(half(stencils)), refine_stencil(stencils))
+    torch.testing.assert_close(half(half(stencils)), refine_kernel(stencils))
 
 
 def test_smoothing_by_a_half_before_the_galerkin_map_is_copying(stencils):
     smooth = part_way(-1.0)(stencils)  # order p damped by 2^-p
-    torch.testing.assert_close(refine_stencil(smooth), stencils)
+    torch.testing.assert_close(refine_kernel(smooth), stencils)
 
 
 def test_clipping_multiplies_no_operator_by_more(stencils):
-    torch.testing.assert_close(clipped(16.0)(stencils), refine_stencil(stencils))
+    torch.testing.assert_close(clipped(16.0)(stencils), refine_kernel(stencils))
     torch.testing.assert_close(clipped(1.0)(stencils), stencils)
     both = stencils, clipped(4.0)(stencils)
     before, after = (to_operators(s, 1.0, 2, "galerkin") for s in both)
@@ -46,7 +46,7 @@ def test_clipping_multiplies_no_operator_by_more(stencils):
 
 def test_geometric_keeps_the_thesiss_operators(stencils):
     torch.testing.assert_close(to_operators(geometric(stencils), 0.5), to_operators(stencils, 1.0))
-    assert not torch.allclose(geometric(stencils), refine_stencil(stencils))
+    assert not torch.allclose(geometric(stencils), refine_kernel(stencils))
     torch.testing.assert_close(geometric(stencils), rediscretise(stencils, 1.0, 0.5))
 
 
@@ -62,7 +62,7 @@ def test_roughness_is_what_the_coefficients_will_gain(stencils):
     model = nn.Sequential(nn.Conv2d(2, 4, 3).double())
     with torch.no_grad():
         model[0].weight.copy_(stencils)
-    both = refine_stencil(stencils), stencils
+    both = refine_kernel(stencils), stencils
     gain = [to_operators(s, 1.0, 2, "galerkin").square().sum() for s in both]
     torch.testing.assert_close(roughness(model), (gain[0] - gain[1]) / 2)
     roughness(model).backward()

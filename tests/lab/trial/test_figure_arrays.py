@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mgcore.data.images import load_digits
-from mgcore.lab.protocol import ARMS
+from mgcore.lab.protocol import CONDITIONS
 from mgcore.lab.trial.figure_arrays import SIDE, SURFACE_IMAGES, collect
 from mgcore.lab.trial.trial import run_trial
 from mgcore.thesis.network import feature_maps
@@ -21,7 +21,7 @@ def kept(request, tiny):
 
 def test_stencils_are_those_of_every_network(kept):
     _, there, arrays = kept
-    for name in ("coarse", *ARMS):
+    for name in ("coarse", *CONDITIONS):
         for layer in ("conv1", "conv2"):
             weights = there["phases"][name].weights[f"{layer}.weight"].float().numpy()
             assert np.array_equal(arrays[f"stencils/{name}/{layer}"], weights)
@@ -47,7 +47,7 @@ def test_digits_are_validation_images_of_two_classes_and_their_maps_pass_through
     assert set(index.tolist()) <= set(there["chosen"][2].tolist())
     x = pool.images[index].double()[:, None]
     layers = ("conv1", "pooled", "conv2") if protocol.pooling else ("conv1", "conv2")
-    for arm in ARMS:
+    for arm in CONDITIONS:
         seen = feature_maps(there["phases"][arm].weights, x, protocol.pooling)
         for layer, maps in zip(layers, seen, strict=True):
             expected = maps[:, arrays[f"channels/{layer}"]].numpy()

@@ -7,8 +7,8 @@ import torch
 
 from mgcore.data.images import Digits, load_digits, normalise
 from mgcore.grids import prolong, restrict
-from mgcore.kernels import refine_stencil
-from mgcore.lab.protocol import ARMS
+from mgcore.kernels import refine_kernel
+from mgcore.lab.protocol import CONDITIONS
 from mgcore.lab.trial import phases
 from mgcore.lab.trial import trial as study
 from mgcore.lab.trial.phases import stream
@@ -73,12 +73,12 @@ def test_arms_start_from_where_the_thesis_says(tiny, changes):
         assert all(torch.equal(starts[arm][k], expected[k]) for k in expected)
     for name in ("conv1.weight", "conv2.weight"):
         assert torch.equal(starts["transfer"][name], coarse[name])
-        refined = refine_stencil(coarse[name], protocol.prolongation)
+        refined = refine_kernel(coarse[name], protocol.prolongation)
         assert torch.equal(starts["multigrid"][name], refined)
         assert not torch.allclose(starts["new"][name], coarse[name])
     classifier = [starts[arm]["classifier.weight"] for arm in ("transfer", "multigrid")]
     assert torch.equal(*classifier)
-    ends = [kept["phases"][arm].weights["conv1.weight"] for arm in ARMS]
+    ends = [kept["phases"][arm].weights["conv1.weight"] for arm in CONDITIONS]
     assert not torch.equal(ends[1], ends[2]) and not torch.equal(ends[0], ends[1])
 
 
@@ -114,7 +114,7 @@ def test_a_trial_depends_on_protocol_seed_and_number_alone(tiny):
 
 def test_an_arm_does_not_depend_on_which_others_run(tiny, epochs):
     whole = run_trial(tiny(), 0)
-    assert set(whole["metrics"]) == {"coarse", *ARMS}
+    assert set(whole["metrics"]) == {"coarse", *CONDITIONS}
     epochs.clear()
     alone = run_trial(tiny(), 0, arms=("new",))
     assert alone["metrics"] == {"new": whole["metrics"]["new"]}
@@ -198,7 +198,7 @@ def test_scratch_is_the_checkpoints_of_the_fine_arms(tiny, tmp_path):
 
 
 def test_image_steps_are_what_the_bar_is_told(tiny):
-    for arms in (ARMS, ("new",), ("new", "transfer")):
+    for arms in (CONDITIONS, ("new",), ("new", "transfer")):
         ticks = []
         run_trial(tiny(), 0, arms=arms, tick=ticks.append)
         assert sum(ticks) == image_steps(tiny(), arms)
@@ -207,12 +207,12 @@ def test_image_steps_are_what_the_bar_is_told(tiny):
 
 def test_seconds_are_those_of_each_phase_and_the_whole(tiny):
     seconds = run_trial(tiny(), 0)["seconds"]
-    assert set(seconds) == {"coarse", *ARMS, "whole"}
-    parts = sum(sum(seconds[name].values()) for name in ("coarse", *ARMS))
+    assert set(seconds) == {"coarse", *CONDITIONS, "whole"}
+    parts = sum(sum(seconds[name].values()) for name in ("coarse", *CONDITIONS))
     assert 0 < parts < seconds["whole"]
 
 
-STAGES = [f"{arm}_classifier" for arm in ARMS]
+STAGES = [f"{arm}_classifier" for arm in CONDITIONS]
 
 
 @pytest.fixture(scope="module")
@@ -245,10 +245,10 @@ def test_an_optimizer_study_takes_its_coarse_network_from_the_baselines_cache(
 def test_the_classifier_is_trained_first_and_the_second_stage_begins_there(tiny):
     protocol, kept = tiny(retraining="classifier", classifier_epochs=2), {}
     result = run_trial(protocol, 0, keep=kept)
-    metrics, whole = result["metrics"], ["coarse", *STAGES, *ARMS]
+    metrics, whole = result["metrics"], ["coarse", *STAGES, *CONDITIONS]
     assert set(metrics) == set(whole) == set(kept["phases"])
     assert set(result["seconds"]) == {*whole, "whole"}
-    for arm, stage in zip(ARMS, STAGES, strict=True):
+    for arm, stage in zip(CONDITIONS, STAGES, strict=True):
         first, second = metrics[stage], metrics[arm]
         assert [len(first), len(second)] == [3, 4]  # with epoch 0
         measured = {k: v for k, v in first[-1].items() if k in second[0] and k != "epoch"}
@@ -261,7 +261,7 @@ def test_the_classifier_is_trained_first_and_the_second_stage_begins_there(tiny)
         assert not torch.equal(ended["classifier.weight"], start["classifier.weight"])
     plain = {}
     run_trial(tiny(), 0, keep=plain)  # where the arms begin is the baseline's
-    for arm in ARMS:
+    for arm in CONDITIONS:
         for name, w in plain["starts"][arm].items():
             assert torch.equal(kept["starts"][arm][name], w)
 

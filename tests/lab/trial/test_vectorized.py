@@ -68,13 +68,13 @@ def test_a_study_in_lockstep_has_the_record_of_one_after_another(tiny, tmp_path,
 
 def test_trials_are_trained_together_and_each_is_then_found_trained(tiny, tmp_path, monkeypatch):
     together, alone = [], []
-    epochs, sgd = lockstep.train_epoch_of_many, run.run_trial
+    epochs, sgd = lockstep.train_ensemble_epoch, run.run_trial
 
     def many(objective, weights, *given, **options):
         together.append((objective.resolution, len(weights["conv1.weight"])))
         epochs(objective, weights, *given, **options)
 
-    monkeypatch.setattr(lockstep, "train_epoch_of_many", many)
+    monkeypatch.setattr(lockstep, "train_ensemble_epoch", many)
     monkeypatch.setattr("mgcore.lab.trial.phases.train_epoch", lambda *a, **k: alone.append(1))
     run._same_code(Record.create(tmp_path / "before", tiny()))  # whose epochs do not count
     alone.clear()
@@ -104,9 +104,9 @@ def test_a_kill_costs_an_epoch_and_those_that_lag_go_first(tiny, tmp_path, monke
         with pytest.raises(KeyboardInterrupt):
             go(tmp_path / "killed")
     counted = []
-    epoch = lockstep.train_epoch_of_many
+    epoch = lockstep.train_ensemble_epoch
     monkeypatch.setattr(
-        lockstep, "train_epoch_of_many",
+        lockstep, "train_ensemble_epoch",
         lambda o, w, *a, **k: (counted.append(len(w["conv1.weight"])), epoch(o, w, *a, **k)),
     )  # fmt: skip
     again = go(tmp_path / "killed")

@@ -7,7 +7,7 @@ import torch
 
 from mgcore.data.strokes import stroke_digits
 from mgcore.grids import PROLONGATIONS, prolong, restrict
-from mgcore.kernels import coarsen_stencil
+from mgcore.kernels import coarsen_kernel
 from mgcore.lab.verdict import checks_transfer as checks
 from mgcore.operators import rediscretise
 from mgcore.thesis.network import feature_maps, refine_weights
@@ -17,7 +17,7 @@ from mgcore.thesis.network import feature_maps, refine_weights
 def test_the_product_of_operators_is_the_map_on_stencils(kind):
     theta = torch.arange(9, dtype=torch.float64).view(3, 3) - 3.5
     found = checks.galerkin_stencil(theta, kind)
-    torch.testing.assert_close(found, coarsen_stencil(theta, kind), rtol=0, atol=1e-12)
+    torch.testing.assert_close(found, coarsen_kernel(theta, kind), rtol=0, atol=1e-12)
 
 
 def test_sizes_are_those_of_both_prolongations():

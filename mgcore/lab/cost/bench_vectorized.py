@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 
 from mgcore.lab.run.workers import use_tf32
-from mgcore.thesis.ensemble import LOWERINGS, stack, train_epoch_of_many, unstack
+from mgcore.thesis.ensemble import LOWERINGS, stack, train_ensemble_epoch, unstack
 from mgcore.thesis.network import initial_weights, step_flops
 from mgcore.thesis.objective import Objective
 from mgcore.thesis.sgd import train_epoch
@@ -90,7 +90,7 @@ def _rate(
     def epoch() -> None:
         if how in LOWERINGS:
             of = torch.zeros(networks, dtype=torch.int64, device=device)
-            train_epoch_of_many(
+            train_ensemble_epoch(
                 objective, weights, velocity, images, labels, order, of, lowering=how, **options
             )
             return

@@ -2,7 +2,7 @@
 
 import torch
 
-from mgcore.lab.cost.bench_vectorised import vectorised_rates
+from mgcore.lab.cost.bench_vectorized import vectorised_rates
 from mgcore.thesis.ensemble import LOWERINGS
 
 
