@@ -205,7 +205,8 @@ def test_make_and_make_py_run_the_same_commands(start, task, tmp_path) -> None:
 
 def test_make_py_names_its_tasks_and_stops_where_one_fails(tmp_path, monkeypatch, capsys) -> None:
     assert make.main([]) == make.main(["colour"]) == 2
-    assert all(name in capsys.readouterr().err for name in make.TASKS)
+    shown = capsys.readouterr().err
+    assert all(name in shown for name in make.TASKS)
     fake_environment(tmp_path / "venv")
     install.python_of(tmp_path / "venv").write_text("#!/bin/sh\nexit 3\n")
     monkeypatch.setenv("VENV", str(tmp_path / "venv"))

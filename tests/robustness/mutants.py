@@ -98,7 +98,7 @@ def parse(block: str) -> Mutant:
 
 def read() -> list[Mutant]:
     """Return the changes of mutants.txt; lines that start with # are comments."""
-    lines = (ROOT / "tests" / "mutants.txt").read_text("utf-8").splitlines()
+    lines = (ROOT / "tests" / "robustness" / "mutants.txt").read_text("utf-8").splitlines()
     text = "\n".join(line for line in lines if not line.startswith("#"))
     return [parse(block.strip("\n")) for block in text.split("\n\n") if block.strip()]
 
