@@ -108,6 +108,7 @@ def pool_adjoint(x: Tensor) -> Tensor:
 
 
 @lru_cache
+@torch.inference_mode(False)
 def _mean_of_pairs(columns: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Return what takes two rows, one behind the other, to their 2×2 means: (2·columns, ·/2)."""
     row = torch.eye(columns // 2, dtype=dtype, device=device).repeat_interleave(2, dim=0) / 4

@@ -20,6 +20,7 @@ WIDTH = 3  # cells of a stencil along one axis; see galerkin_map for why no othe
 
 
 @lru_cache
+@torch.inference_mode(False)
 def _galerkin_factor(prolongation: str) -> Tensor:
     """M in one dimension, (3, 3), read off R K P on a periodic grid.
 
@@ -39,6 +40,7 @@ def _galerkin_factor(prolongation: str) -> Tensor:
 
 
 @lru_cache
+@torch.inference_mode(False)
 def _transfer_matrix(prolongation: str, ndim: int, refining: bool) -> Tensor:
     """Return the Kronecker power of M₁ or of its inverse, (3ᵈ, 3ᵈ).
 

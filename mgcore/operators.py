@@ -180,6 +180,7 @@ def rediscretise(
 
 
 @lru_cache
+@torch.inference_mode(False)
 def _unit_basis(basis: str, ndim: int, inverse: bool) -> Tensor:
     """Return θ = B β on the grid of mesh size 1, or B⁻¹: (3ᵈ, 3ᵈ), float64.
 

@@ -1,18 +1,20 @@
-"""Any network at twice, or half, the resolution (beyond the thesis, which has one network).
+"""Refine or coarsen any network: the same network for images of twice or half the resolution.
 
-Convolutions change by the Galerkin condition or are copied, dense layers that read flattened maps
-are prolonged or restricted, everything else stays.  What a weight does is found by running the
-network (:mod:`mgcore.refinement.tracing`); what was done with it is said in a :class:`Report`.
+Convolution kernels change by the Galerkin condition or are copied.  Dense layers that read
+flattened maps are prolonged or restricted.  Every other weight stays as it is.  One forward pass
+shows what each weight does (:mod:`mgcore.refinement.tracing`), and a :class:`Report` lists what was
+done with it.  The thesis refines one network; this goes beyond it.
 """
 
 from __future__ import annotations
 
-import copy
 import logging
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any, Literal, TypeVar, overload
 
+import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.optim.swa_utils import update_bn
@@ -20,15 +22,45 @@ from torch.optim.swa_utils import update_bn
 from mgcore.grids import check_prolongation
 from mgcore.refinement.report import Report
 from mgcore.refinement.rules import apply, decide, growth
+from mgcore.refinement.tracing import copy_module
 
 STENCILS = ("galerkin", "copy")
 BATCH = 64  # images at a time when statistics are estimated from a tensor
 
 logger = logging.getLogger(__name__)
+Network = TypeVar("Network", bound=nn.Module)
+
+
+@overload
+def refine(
+    model: Network,
+    input_shape: Sequence[int],
+    *,
+    stencils: str = ...,
+    prolongation: str = ...,
+    axes: Sequence[int] | None = ...,
+    statistics: Tensor | Iterable | None = ...,
+    report: Callable[[Report], object] | None = ...,
+    return_report: Literal[False] = ...,
+) -> Network: ...
+
+
+@overload
+def refine(
+    model: Network,
+    input_shape: Sequence[int],
+    *,
+    stencils: str = ...,
+    prolongation: str = ...,
+    axes: Sequence[int] | None = ...,
+    statistics: Tensor | Iterable | None = ...,
+    report: Callable[[Report], object] | None = ...,
+    return_report: Literal[True],
+) -> tuple[Network, Report]: ...
 
 
 def refine(
-    model: nn.Module,
+    model: Network,
     input_shape: Sequence[int],
     *,
     stencils: str = "galerkin",
@@ -36,7 +68,8 @@ def refine(
     axes: Sequence[int] | None = None,
     statistics: Tensor | Iterable | None = None,
     report: Callable[[Report], object] | None = None,
-) -> nn.Module:
+    return_report: bool = False,
+) -> Network | tuple[Network, Report]:
     """Return the network for images of twice the resolution.
 
     Parameters
@@ -58,10 +91,12 @@ def refine(
         estimated anew; without them they are kept.
     report : callable, optional
         Called with the :class:`mgcore.refinement.report.Report` of what was done; ``print`` shows it.
+    return_report : bool
+        Whether to return the report too.
 
     Returns
     -------
-    Module
+    Module, or (Module, Report) with `return_report`
         A new one: same class, state-dict keys, dtypes, devices, ``requires_grad`` and modes.
 
     Warns
@@ -94,11 +129,43 @@ def refine(
     >>> refine(net, (1, 14, 14))[-1]
     Linear(in_features=3136, out_features=10, bias=True)
     """
-    return _operate(model, input_shape, True, stencils, prolongation, axes, statistics, report)
+    with torch.inference_mode(False):  # its tensors could not be trained
+        result, done = _operate(
+            model, input_shape, True, stencils, prolongation, axes, statistics, report
+        )
+    return (result, done) if return_report else result
+
+
+@overload
+def coarsen(
+    model: Network,
+    input_shape: Sequence[int],
+    *,
+    stencils: str = ...,
+    prolongation: str = ...,
+    axes: Sequence[int] | None = ...,
+    statistics: Tensor | Iterable | None = ...,
+    report: Callable[[Report], object] | None = ...,
+    return_report: Literal[False] = ...,
+) -> Network: ...
+
+
+@overload
+def coarsen(
+    model: Network,
+    input_shape: Sequence[int],
+    *,
+    stencils: str = ...,
+    prolongation: str = ...,
+    axes: Sequence[int] | None = ...,
+    statistics: Tensor | Iterable | None = ...,
+    report: Callable[[Report], object] | None = ...,
+    return_report: Literal[True],
+) -> tuple[Network, Report]: ...
 
 
 def coarsen(
-    model: nn.Module,
+    model: Network,
     input_shape: Sequence[int],
     *,
     stencils: str = "galerkin",
@@ -106,7 +173,8 @@ def coarsen(
     axes: Sequence[int] | None = None,
     statistics: Tensor | Iterable | None = None,
     report: Callable[[Report], object] | None = None,
-) -> nn.Module:
+    return_report: bool = False,
+) -> Network | tuple[Network, Report]:
     """Return the network for images of half the resolution.
 
     Parameters, result and errors are those of :func:`refine`, whose changes to convolutions this
@@ -122,22 +190,31 @@ def coarsen(
     Parameter containing:
     tensor([[[-1.,  0.,  1.]]], requires_grad=True)
     """
-    return _operate(model, input_shape, False, stencils, prolongation, axes, statistics, report)
+    with torch.inference_mode(False):
+        result, done = _operate(
+            model, input_shape, False, stencils, prolongation, axes, statistics, report
+        )
+    return (result, done) if return_report else result
 
 
 def _operate(model, input_shape, refining, stencils, prolongation, axes, statistics, report):
     here, there = _shapes(model, input_shape, refining, axes)
     if stencils not in STENCILS:
-        raise ValueError(f"stencils={stencils!r}; accepted: 'galerkin' or 'copy'.")
+        raise ValueError(f"stencils={stencils!r}: it must be 'galerkin' or 'copy'.")
     check_prolongation(prolongation, "prolongation")
     plan = decide(model, here, there, stencils)
-    result = copy.deepcopy(model)
+    result = copy_module(model)
     weights = dict(result.named_parameters())
     rows = []
     for row, change in plan.values():
         if change.axes:
             old = weights[row.name].data
-            weights[row.name].data = apply(change, old, prolongation)
+            try:
+                weights[row.name].data = apply(change, old, prolongation)
+            except OverflowError as error:
+                raise ValueError(
+                    f"{row.name} {error} when it is refined. Convert the model to float32 first."
+                ) from error
             row = replace(row, growth=growth(change, old, weights[row.name].data))
             _tell_owners(result, weights[row.name])
         rows.append(row)
@@ -150,8 +227,11 @@ def _operate(model, input_shape, refining, stencils, prolongation, axes, statist
             stacklevel=3,
         )
     if report is not None:
-        report(done)
-    return result
+        try:
+            report(done)
+        except UnicodeEncodeError as error:  # of a terminal that knows ASCII alone
+            warnings.warn(f"the report could not be shown: {error}.", stacklevel=3)
+    return result, done
 
 
 def _tell_owners(model: nn.Module, weight: nn.Parameter) -> None:
@@ -163,48 +243,71 @@ def _tell_owners(model: nn.Module, weight: nn.Parameter) -> None:
 
 def _estimate(model: nn.Module, shape: tuple[int, ...], inputs: Tensor | Iterable | None) -> str:
     """Estimate the running statistics of batch normalisation from `inputs`; say what was done."""
-    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    running = sum(m.track_running_stats for m in norms)
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._NormBase)]
+    running = [m for m in norms if m.track_running_stats]
+    batch = [m for m in running if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    others = len(running) - len(batch)
+    rest = f"; those of {others} instance normalisations are kept" if others else ""
     if not running:
         return "none with running statistics"
-    if inputs is None:
-        return f"the statistics of {running} layers are kept"
+    if inputs is None or not batch:
+        return f"the statistics of {len(running)} layers are kept"
     if isinstance(inputs, Tensor):
-        if inputs.ndim != 1 + len(shape) or tuple(inputs.shape[1:]) != shape or not len(inputs):
-            raise ValueError(
-                f"statistics has shape {tuple(inputs.shape)}; accepted: (count, "
-                f"{', '.join(map(str, shape))}), inputs at the new resolution."
-            )
-        inputs = inputs.split(BATCH)
+        inputs = inputs.split(BATCH) if inputs.ndim and len(inputs) else ()
     modes = {module: module.training for module in model.modules()}
-    update_bn(inputs, model)
+    update_bn(_checked(inputs, shape), model)
     for module, mode in modes.items():  # update_bn leaves one mode for all
         module.training = mode
-    return f"the statistics of {running} layers are estimated anew"
+    return f"the statistics of {len(batch)} layers are estimated anew{rest}"
+
+
+def _checked(batches: Iterable, shape: tuple[int, ...]) -> Iterator[Any]:
+    """Yield batches of inputs, refusing those of another shape, and none at all."""
+    count = 0
+    for batch in batches:
+        x = batch[0] if isinstance(batch, (list, tuple)) else batch
+        if not isinstance(x, Tensor) or tuple(x.shape[1:]) != shape:
+            got = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
+            raise ValueError(
+                f"statistics holds a batch of shape {got}, and the new resolution needs "
+                f"(count, {', '.join(map(str, shape))}). Give inputs at the new resolution."
+            )
+        count += len(x)
+        yield batch
+    if not count:
+        raise ValueError(
+            "statistics holds no input, so the statistics cannot be estimated. Give at least one "
+            "batch at the new resolution (a generator can be read once only), or None."
+        )
 
 
 def _shapes(model, input_shape, refining, axes) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Check the arguments and return the two input shapes."""
     if not isinstance(model, nn.Module):
-        raise TypeError(f"model is a {type(model).__name__}; accepted: a torch.nn.Module.")
+        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}.")
+    if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
+        raise ValueError("model is a TorchScript module. Give the eager module it was made from.")
+    for name, parameter in model.named_parameters():
+        if parameter.is_complex():
+            raise ValueError(f"{name} is complex. Only real weights can be refined.")
     lazy = [name for name, p in model.named_parameters() if is_lazy(p)]
     if lazy:
         raise ValueError(
-            f"model has parameters without a size ({lazy[0]}); accepted: a model that has seen "
-            "an input, which gives lazy layers their sizes."
+            f"model has parameters without a size ({lazy[0]}). Run it on one input first, which "
+            "gives lazy layers their sizes."
         )
     here = tuple(input_shape) if isinstance(input_shape, Iterable) else (input_shape,)
     if not 2 <= len(here) <= 4 or any(not isinstance(n, int) or n < 1 for n in here):
         raise ValueError(
-            f"input_shape={input_shape!r}; accepted: (channels, *grid) of what the given model "
-            "takes, positive integers with one to three grid axes."
+            f"input_shape must be (channels, *grid) of one input, positive integers with one to "
+            f"three grid axes, got {input_shape!r}."
         )
     d = len(here) - 1
     chosen = set(range(d) if axes is None else axes)
     if not chosen or not chosen <= set(range(d)):
-        raise ValueError(f"axes={axes!r}; accepted: some of the grid axes 0 to {d - 1}.")
+        raise ValueError(f"axes must be some of the grid axes 0 to {d - 1}, got {axes!r}.")
     if not refining and any(here[1 + axis] % 2 for axis in chosen):
-        raise ValueError(f"input_shape={here}; accepted: even grid axes, which can be halved.")
+        raise ValueError(f"input_shape={here} has an odd grid axis, which cannot be halved.")
     grid = [
         (2 * n if refining else n // 2) if axis in chosen else n for axis, n in enumerate(here[1:])
     ]

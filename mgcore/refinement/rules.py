@@ -1,7 +1,8 @@
-"""What becomes of a weight when the grid under it is refined or coarsened.
+"""The rules for the weights of a network whose grid is refined or coarsened.
 
-Decided from what the weight does in a forward pass at both resolutions (:mod:`mgcore.refinement.tracing`),
-layer by layer and axis by axis, so that a film may be refined in space alone.
+The rule for a weight follows from what the weight does in a forward pass at both resolutions
+(:mod:`mgcore.refinement.tracing`).  It is decided for each layer and each axis of the grid, so that
+a film can be refined in space alone.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from mgcore.grids import prolong, restrict
 from mgcore.kernels import WIDTH, coarsen_kernel, refine_kernel
 from mgcore.refinement.layouts import Axis
 from mgcore.refinement.report import Row, change_of, describe
-from mgcore.refinement.tracing import Use, trace_both
+from mgcore.refinement.tracing import COMPUTED, Use, check_outputs, trace_both
 
 
 @dataclass(frozen=True)
@@ -63,33 +65,46 @@ def decide(
     Raises
     ------
     ValueError
-        As :func:`mgcore.refinement.tracing.trace_both` and :func:`of_dense`, or if a weight that must change
-        is no parameter or is used on grids that change differently.
+        As :func:`mgcore.refinement.tracing.trace_both`, :func:`of_dense` and
+        :func:`mgcore.refinement.tracing.check_outputs`, or if a weight that must change is no
+        parameter or is used on grids that change differently.
     """
     refining = math.prod(there) > math.prod(here)
     plan: dict[str, tuple[Row, Change]] = {}
-    for use, other in trace_both(model, here, there):
+    pairs, before, after = trace_both(model, here, there)
+    buffers = {name for name, _ in model.named_buffers()}
+    for use, other in pairs:
         if use.kind == "dense":
             change = of_dense(use, other, refining)
         else:
             change = of_convolution(use, other, stencils, refining)
         name = use.weight or f"{use.module} (computed)"
+        if name in buffers:
+            if use.kind == "dense" and change.axes:
+                raise ValueError(
+                    f"{name} is a buffer that reads flattened maps. Register it as a parameter, "
+                    "so that it can be prolonged."
+                )
+            change = Change("kept", "a buffer: a fixed kernel is the same on every grid")
         row = Row(name, describe(use), change_of(use.reads, other.reads), change.done, None,
                   change.note)  # fmt: skip
         if plan.setdefault(name, (row, change))[1].axes != change.axes:
             raise ValueError(
-                f"{name} is used on grids that change differently; accepted: a weight that is "
-                "shared between places of equal grids only."
+                f"{name} is used on grids that change differently. A weight may be shared only "
+                "between layers on equal grids."
             )
         if change.axes and not use.weight:
             raise ValueError(
-                f"{use.module or 'model'} computes its weight of shape {use.shape} from others; "
-                "accepted: a weight that is a parameter (remove the parametrization first)."
+                f"{use.module or 'model'} computes its weight of shape {use.shape} from other "
+                f"tensors. {COMPUTED}"
             )
     for name, weight in model.named_parameters():
         if weight.ndim > 1 and name not in plan:
-            row = Row(name, "", "", "kept", None, "no convolution or dense layer used it")
+            used = "used by an operation without a rule, such as attention"
+            note = used if name in before.touched else "not used in the forward pass"
+            row = Row(name, "", "", "kept", None, note)
             plan[name] = (row, Change("kept"))
+    check_outputs(before, after, there)
     return plan
 
 
@@ -152,13 +167,13 @@ def of_dense(use: Use, other: Use, refining: bool) -> Change:
     if reads is None or new is None:
         raise ValueError(
             f"{name} reads {use.count} numbers, and {other.count} at the new resolution, by a way "
-            "that cannot be followed; accepted: flattened maps, in any order of their axes."
+            "that cannot be followed. A dense layer must read flattened maps."
         )
     rest = [[f for f in axis if f.kind != "grid"] for axis in (reads, new)]
     if rest[0] != rest[1] or len(reads) != len(new):
         raise ValueError(
             f"{name}: the forward pass reshapes to a fixed size, as x.view(-1, {use.count}) does, "
-            "and would mix images; accepted: sizes from the input, as x.flatten(1) takes them."
+            "and would mix images. Take sizes from the input, as x.flatten(1) does."
         )
     moving = tuple(k for k, (a, b) in enumerate(zip(reads, new, strict=True)) if a != b)
     for k in moving:
@@ -166,8 +181,8 @@ def of_dense(use: Use, other: Use, refining: bool) -> Change:
         if large != 2 * small or (large == new[k].size) != refining:
             times = "twice" if refining else "half"
             raise ValueError(
-                f"{name} reads maps of {change_of(reads, new)} cells; accepted: exactly {times} as "
-                "many, which layers give that are padded by half their width, on even grids."
+                f"{name} reads maps of {change_of(reads, new)} cells, and not of exactly {times} "
+                "as many. Pad every layer by half its width, and use even grids."
             )
     return Change("prolonged" if refining else "restricted", "", moving, reads, use.axis)
 
@@ -192,7 +207,11 @@ def apply(change: Change, weight: Tensor, prolongation: str) -> Tensor:
     if change.done in ("refined", "coarsened"):
         act = refine_kernel if change.done == "refined" else coarsen_kernel
         moved = weight.movedim(change.axes, last)  # (..., 3, ..., 3)
-        return act(moved, prolongation, d).movedim(last, change.axes).contiguous()
+        new = act(moved, prolongation, d).movedim(last, change.axes)
+        finite = weight.is_meta or bool(new.isfinite().all() or not weight.isfinite().all())
+        if not finite:
+            raise OverflowError(f"leaves the range of {str(weight.dtype).removeprefix('torch.')}")
+        return new.contiguous(memory_format=_memory_format(weight))
     rows = weight.movedim(change.axis, -1)  # (outputs, inputs)
     axes = tuple(1 + k for k in change.axes)
     maps = rows.reshape(len(rows), *(f.size for f in change.reads)).movedim(axes, last)
@@ -206,7 +225,16 @@ def apply(change: Change, weight: Tensor, prolongation: str) -> Tensor:
 
 def growth(change: Change, old: Tensor, new: Tensor) -> float | None:
     """Return how much longer a convolution's weight has become; None for other weights or zeros."""
-    if change.done not in ("refined", "coarsened"):
+    if change.done not in ("refined", "coarsened") or old.is_meta:
         return None
     before = float(old.double().norm())
     return float(new.double().norm()) / before if before else math.nan
+
+
+def _memory_format(weight: Tensor) -> torch.memory_format:
+    """Return the memory format of a weight: channels last where it is so and only so."""
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    last = formats.get(weight.ndim)
+    if last and weight.is_contiguous(memory_format=last) and not weight.is_contiguous():
+        return last
+    return torch.contiguous_format

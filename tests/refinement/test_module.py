@@ -135,7 +135,7 @@ def test_restricted_responses_are_the_coarse_ones(name, kind, rng):
     for key in refined:
         groups = modules[key.removesuffix(".weight")].groups
         for small, large in ((model, fine), (coarse, model)):
-            pair = (small.get_parameter(key).detach(), large.get_parameter(key).detach())
+            pair = [net.get_parameter(key).detach().double() for net in (small, large)]
             expected, found = responses(*pair, groups, rng, kind)
             assert (found - expected).abs().max() < 1e-5 * max(1, float(pair[1].abs().max()))
     shapes = {key: p.shape for key, p in model.named_parameters()}
@@ -253,7 +253,7 @@ def test_what_was_done_is_said(caplog):
     ]
     assert warned[0].filename == __file__
     assert caplog.messages == [str(said[0])]
-    assert said[0].rows[-1].note == "no convolution or dense layer used it"
+    assert said[0].rows[-1].note == "not used in the forward pass"
     assert [row.name for row in said[0].rows] == ["0.weight", "1.weight", "3.weight", "unused"]
 
 

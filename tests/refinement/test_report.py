@@ -39,7 +39,7 @@ def test_a_report_is_a_table_with_a_line_for_each_weight():
     ],
 )
 def test_layers_are_described(layer, words):
-    assert describe(trace(layer, (4, 8, 8))[0]) == words
+    assert describe(trace(layer, (4, 8, 8)).uses[0]) == words
 
 
 def test_a_networks_without_weights_is_said_to_have_none():
