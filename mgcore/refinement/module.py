@@ -90,7 +90,7 @@ def refine(
         Inputs at the new resolution, on which the running statistics of batch normalisation are
         estimated anew; without them they are kept.
     report : callable, optional
-        Called with the :class:`mgcore.refinement.report.Report` of what was done; ``print`` shows it.
+        Called with the :class:`~mgcore.refinement.report.Report`; ``print`` shows it.
     return_report : bool
         Whether to return the report too.
 

@@ -41,7 +41,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Report:
-    """What :func:`mgcore.refinement.module.refine` or :func:`~mgcore.refinement.module.coarsen` did; print it.
+    """The weights of a network, and what refining or coarsening did with each of them.
 
     Attributes
     ----------
