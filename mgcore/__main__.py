@@ -1,4 +1,4 @@
-"""``python -m mgcore`` starts the command line of :mod:`mgcore.lab`; nothing else is here."""
+"""``python -m mgcore`` starts the command line of :mod:`mgcore.lab`, as ``mgcore`` does."""
 
 import sys
 

@@ -1,7 +1,7 @@
-"""The command line: plan, run, verify, bench and calibrate studies.
+"""The command line: list, plan, run, verify, bench and calibrate studies.
 
-``python -m mgcore`` and the console script ``mgcore`` start :func:`main`.  Importing
-:mod:`mgcore` does not load this module.
+``python -m mgcore`` and the console script ``mgcore`` start :func:`main`.  Imports that load torch
+stand in the functions that need them, so that help, version, list and usage errors answer at once.
 """
 
 from __future__ import annotations
@@ -12,101 +12,161 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, NoReturn
 
-from mgcore.lab.protocol import TIERS, Protocol
-from mgcore.lab.protocol.studies import CHAPTERS, DEFAULT_TRIALS, STUDIES, study_protocol
-from mgcore.lab.records.record import Record, reader_folder, records_folder
-from mgcore.lab.records.study import committed
-from mgcore.lab.run.fingerprint import still_holds
-from mgcore.lab.run.study import check_trials, run_study
-from mgcore.lab.run.workers import DEVICES, choose_device
-from mgcore.lab.trial.trial import metric_hash
-from mgcore.lab.verdict.agreement import compare
-from mgcore.lab.verdict.claims import criteria
-from mgcore.thesis.ensemble import LOWERING, LOWERINGS
+from mgcore import __version__
+from mgcore.lab.protocol.presets import SIZES
+from mgcore.lab.protocol.studies import CHAPTERS, DEFAULT_TRIALS, STUDIES, describe, study_protocol
 
-PURPOSE = "Plan, run, verify, bench and calibrate the studies of the book."
+if TYPE_CHECKING:
+    from mgcore.lab.protocol import Protocol
+    from mgcore.lab.records.record import Record
+
+DONE, DISAGREES, INPUT, INTERRUPTED = 0, 1, 2, 130
+EPILOG = (
+    "Exit status: 0 the command did what it was asked; 1 a record is damaged or stale, or a run "
+    "disagrees with the record; 2 wrong usage or unusable input; 130 interrupted."
+)
+# Copies of what modules that load torch accept; a test compares them.
+DEVICES = ("auto", "cpu", "cuda")
+LOWERINGS = ("grouped", "unfold")
+
+TIER = (
+    "size of the study: smoke takes seconds on drawn digits, class a few minutes, paper has the "
+    "thesis's numbers of images and epochs (default: %(default)s)"
+)
+DATASET = (
+    "images: mnist is read from MGCORE_DATA, else the cache, else downloaded; strokes are digits "
+    "that mgcore draws itself (default: strokes at the smoke tier, else mnist)"
+)
+SEED = (
+    "first part of every trial's random seed: a run with the record's seed, 0, repeats its trials "
+    "one by one, another seed draws new ones (default: %(default)s)"
+)
+DEVICE = (
+    "where networks are trained: cpu runs a trial on each core, cuda all trials together on a GPU, "
+    "auto takes a GPU where torch finds one (default: %(default)s)"
+)
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose complaint is one sentence."""
+    """A parser that reports an error in one sentence, with exit status 2."""
 
-    def error(self, message: str) -> Any:
-        sys.exit(f"mgcore: {' '.join(message.split())}; see python -m mgcore --help.")
+    def error(self, message: str) -> NoReturn:
+        _complain(f"{_sentence(message)} See {self.prog} --help.")
+        raise SystemExit(INPUT)
 
 
-def _trials(text: str) -> int:
-    try:
-        number: Any = int(text)
-    except ValueError:
-        number = text
-    try:
-        return check_trials(number)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+def _sentence(message: object) -> str:
+    """Return a message on one line that ends in one full stop."""
+    text = " ".join(str(message).split())
+    return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
+def _complain(message: str) -> None:
+    print(f"mgcore: {message}", file=sys.stderr)
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"expected a positive integer, got {text!r}")
+    return int(text)
 
 
 def _study(text: str) -> str:
-    if text in STUDIES:
-        return text
-    near = difflib.get_close_matches(text, STUDIES, 1)
-    meant = f" (did you mean {near[0]!r}?)" if near else ""
-    options = ", ".join(map(repr, sorted(STUDIES)))
-    raise argparse.ArgumentTypeError(f"study={text!r}{meant}; accepted: {options}")
+    if text not in STUDIES:
+        similar = difflib.get_close_matches(text, STUDIES, 1)
+        hint = f"did you mean {similar[0]!r}?" if similar else "`mgcore list` shows all studies."
+        raise argparse.ArgumentTypeError(f"there is no study {text!r}; {hint}")
+    return text
 
 
 def read_arguments(given: list[str] | None) -> argparse.Namespace:
-    """Return what was asked for; a complaint is one sentence and ends the program."""
-    parser = _Parser(prog="python -m mgcore", description=PURPOSE)
-    commands = parser.add_subparsers(dest="command", required=True)
+    """Return the parsed command line; an error is one sentence and exit status 2."""
+    parser = _Parser(
+        prog="mgcore", epilog=EPILOG, allow_abbrev=False,
+        description="Run the experiments of the book, check their records, measure this machine.",
+    )  # fmt: skip
+    parser.add_argument("--version", action="version", version=f"mgcore {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def common(name: str, summary: str, tier: str | None = "paper") -> argparse.ArgumentParser:
-        one = commands.add_parser(name, help=summary, description=summary)
-        one.add_argument("--tier", choices=TIERS, default=tier)
-        one.add_argument("--dataset", choices=("mnist", "strokes"))
-        one.add_argument("--seed", type=int, default=0)
-        return one
+    def command(name: str, summary: str) -> argparse.ArgumentParser:
+        return commands.add_parser(
+            name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.",
+            epilog=EPILOG, allow_abbrev=False,
+        )  # fmt: skip
 
-    plan = common("plan", "predict what chapters cost on this machine, at every tier", None)
-    plan.add_argument("--trials", type=_trials, help="of each study; the tier's usual number")
+    def protocol(parser: argparse.ArgumentParser, tier: str | None) -> None:
+        parser.add_argument("--tier", choices=tuple(SIZES), default=tier, help=TIER)
+        parser.add_argument("--dataset", help=DATASET)
+        parser.add_argument("--seed", type=int, default=0, help=SEED)
+
+    def workers(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--workers", type=_count, help="processes (default: one a core)")
+
+    command("list", "list the studies: what each repeats, its network, images and records")
+    plan = command("plan", "predict what chapters cost on this machine, at every tier")
+    protocol(plan, None)
+    plan.add_argument("--trials", type=_count, help="of each study (default: the tier's number)")
     plan.add_argument(
         "--check", nargs="+", choices=CHAPTERS, metavar="CHAPTER",
         help="run chapters afresh and print the time beside the prediction",
     )  # fmt: skip
-    plan.add_argument("--json", type=Path, help="file to keep what --check finds in")
-    run = common("run", "run what is missing of a study")
-    run.add_argument("study", type=_study, help=", ".join(sorted(STUDIES)))
-    run.add_argument("--trials", type=_trials, help="the tier's usual number if not given")
-    run.add_argument("--device", choices=DEVICES, default="auto")
-    run.add_argument("--record", type=Path, help="folder of the record")
-    run.add_argument("--criteria", type=Path, help="claims a record is begun under; the book's")
-    run.add_argument("--workers", type=_trials, help="processes; as many as cores by default")
-    run.add_argument("--scheduler", help="Dask scheduler whose workers run it: tcp://host:8786")
+    plan.add_argument("--json", type=Path, help="file for the result of --check")
+    run = command("run", "run the missing trials of a study and compare with the book's record")
+    run.add_argument("study", type=_study, metavar="STUDY", help="a name that `mgcore list` shows")
+    protocol(run, "paper")
+    run.add_argument("--trials", type=_count, help="number of trials (default: the tier's)")
+    run.add_argument("--device", choices=DEVICES, default="auto", help=DEVICE)
+    run.add_argument("--record", type=Path, help="folder of the record (default: in _build)")
+    run.add_argument("--criteria", type=Path, help="claims file of a new record (default: book's)")
+    workers(run)
+    run.add_argument("--scheduler", help="Dask scheduler whose workers run trials: tcp://host:8786")
     run.add_argument("--tf32", action="store_true", help="let a GPU multiply in TF32")
-    run.add_argument("--lowering", choices=LOWERINGS, default=LOWERING, help="of a GPU's steps")
-    run.add_argument("--quiet", action="store_true", help="do not show how far it is")
-    verify = commands.add_parser("verify", help="check records, and compare one with another")
-    verify.add_argument("records", type=Path, nargs="*", help="folders; all of the book's if none")
+    run.add_argument(
+        "--lowering", choices=LOWERINGS,
+        help="how a GPU computes the convolutions of many networks (default: the faster one)",
+    )  # fmt: skip
+    run.add_argument("--quiet", action="store_true", help="do not show progress")
+    verify = command("verify", "check records, and compare them with another record")
+    verify.add_argument("records", type=Path, nargs="*", help="folders (default: the book's)")
     verify.add_argument("--against", type=Path, help="folder of the record to compare with")
-    bench = commands.add_parser("bench", help=(said := "measure this machine"), description=said)
-    bench.add_argument("parts", nargs="*", help="of the table: rates study plain newton surfaces")
-    bench.add_argument("--repeats", type=_trials, default=1, help="runs, of which the medians")
-    bench.add_argument("--newton", action="store_true", help="Newton's methods alone, at length")
-    bench.add_argument("--vectorised", action="store_true", help="networks in lockstep alone")
-    bench.add_argument("--networks", type=_trials, default=60, help="with --vectorised")
-    bench.add_argument("--device", choices=DEVICES, default="auto", help="with --vectorised")
-    bench.add_argument("--json", type=Path, help="file to keep the figures in")
-    calibrate = commands.add_parser("calibrate", help="run the calibration again, on MNIST")
+
+    measured = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    measured.add_argument("--repeats", type=_count, help="runs; medians are shown (default: 1)")
+    output = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    output.add_argument("--json", type=Path, help="file for the measurements")
+    bench = commands.add_parser(
+        "bench", help=(summary := "measure this machine"), parents=[measured, output],
+        description="Measure this machine: without PART the whole table, else one part.",
+        epilog=EPILOG, allow_abbrev=False,
+    )  # fmt: skip
+    bench.set_defaults(repeats=1, json=None)
+    parts = bench.add_subparsers(dest="part", metavar="PART")
+    for name, summary in (
+        ("rates", "of the table: matrix products, training steps"),
+        ("study", "of the table: a whole study beside its training steps"),
+        ("plain", "of the table: trials beside a plain PyTorch script"),
+        ("surfaces", "of the table: loss surfaces"),
+    ):
+        parts.add_parser(name, help=summary, description=summary, parents=[measured, output])
+    summary = "Hessian products, and Newton methods on the classifier, at length"
+    parts.add_parser("newton", help=summary, description=summary, parents=[output])
+    summary = "many networks trained together, by each lowering"
+    vectorized = parts.add_parser("vectorized", help=summary, description=summary)
+    vectorized.add_argument("--networks", type=_count, default=60)
+    vectorized.add_argument("--device", choices=DEVICES, default="auto", help=DEVICE)
+
+    calibrate = command("calibrate", "run the calibration of the open settings again, on MNIST")
     calibrate.add_argument("file", type=Path, help="where its runs are kept")
-    universes = commands.add_parser("multiverse", help="run what is missing of it, on MNIST")
-    universes.add_argument("folder", type=Path, help="where a file for each coarse network is kept")
-    universes.add_argument("--workers", type=_trials, help="processes; as many as cores by default")
-    across = commands.add_parser("across", help="run what is missing of training across scales")
-    across.add_argument("folder", type=Path, help="where a file for each network and seed is kept")
-    across.add_argument("--workers", type=_trials, help="processes; as many as cores by default")
-    maps = commands.add_parser("propagation", help="pass digits through networks, on MNIST")
-    maps.add_argument("folder", type=Path, help="where a file for each study is kept")
+    universes = command("multiverse", "run the missing parts of the multiverse, on MNIST")
+    universes.add_argument("folder", type=Path, help="of its results: a file a coarse network")
+    workers(universes)
+    across = command("across", "run the missing parts of training across scales, on MNIST")
+    across.add_argument("folder", type=Path, help="of its results: a file a network and seed")
+    workers(across)
+    maps = command("propagation", "pass digits through trained networks, on MNIST")
+    maps.add_argument("folder", type=Path, help="of its results: a file a study")
     return parser.parse_args(given)
 
 
@@ -115,22 +175,53 @@ def _protocol(options: argparse.Namespace, study: str) -> Protocol:
     return study_protocol(study, options.tier, dataset, options.seed)
 
 
+def _book_records() -> Path | None:
+    """Return the folder of committed records, or None outside the project."""
+    from mgcore.lab.records.files import RecordError, records_folder
+
+    try:
+        return records_folder()
+    except RecordError:
+        return None
+
+
+def _list(options: argparse.Namespace) -> int:
+    folder = _book_records()
+    rows = [("study", "repeats", "network", "images", "recorded trials")]
+    for study in STUDIES:
+        counts = [
+            f"{tier} {number}"
+            for tier in SIZES
+            if folder and (number := len([*(folder / f"{study}-{tier}").glob("trial-*.json")]))
+        ]
+        rows.append((study, *describe(study), ", ".join(counts) or "none"))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (f"{text:<{width}}" for text, width in zip(row, widths, strict=True))
+        print("  ".join(cells).rstrip())
+    if folder is None:
+        print("No records were found: the working folder is not inside the project.")
+    return DONE
+
+
 def _plan(options: argparse.Namespace) -> int:
     from mgcore.lab.cost import budget
 
+    tiers = tuple(SIZES)
     if options.check:
         tier = options.tier or "class"
         found = budget.check(options.check, tier, options.trials, options.dataset)
         print(f"{'chapter':<14}{'predicted':>11}{'actual':>9}{'actual / predicted':>20}")
-        for chapter, (said, took) in found.items():
-            pair = budget.spell(said), budget.spell(took)
-            print(f"{chapter:<14}{pair[0]:>11}{pair[1]:>9}{took / said:>20.2f}")
+        for chapter, (predicted, actual) in found.items():
+            pair = budget.spell(predicted), budget.spell(actual)
+            print(f"{chapter:<14}{pair[0]:>11}{pair[1]:>9}{actual / predicted:>20.2f}")
         if options.json:
             budget.write_check(options.json, found, tier, options.trials)
-        return 0
-    load = os.getloadavg()[0]  # before measuring adds to it
-    prices = budget.prices_for(TIERS, options.dataset)
-    rows = budget.plan_book(TIERS, options.trials, options.dataset, options.seed, prices)
+        return DONE
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0  # not on Windows
+    _say("measuring what each piece of work costs on this machine")
+    prices = budget.prices_for(tiers, options.dataset)
+    rows = budget.plan_book(tiers, options.trials, options.dataset, options.seed, prices)
     print(f"{'tier':<7}{'chapter and study':<26}{'trials':>7}{'time':>9}{'GiB':>6}{'MB':>7}")
     for row in rows:
         if row.study is None or row.tier == options.tier:
@@ -143,80 +234,148 @@ def _plan(options: argparse.Namespace) -> int:
     print(f"On {prices.processes} processes: {budget.fits_an_hour(rows)}")
     if warning := budget.busy(prices.processes, load):
         print(warning)
-    return 0
+    return DONE
+
+
+def _say(doing: str) -> None:
+    """Tell on standard error what a command is doing, before it is silent for a while."""
+    print(f"mgcore: {doing} ...", file=sys.stderr, flush=True)
 
 
 def _run(options: argparse.Namespace) -> int:
+    from mgcore.lab.records.record import reader_folder
+    from mgcore.lab.records.study import committed
+    from mgcore.lab.run.study import run_study
+    from mgcore.lab.trial.trial import metric_hash
+    from mgcore.lab.verdict.agreement import compare
+    from mgcore.lab.verdict.claims import criteria
+    from mgcore.thesis.ensemble import LOWERING
+
+    in_project = _book_records() is not None
+    if not (in_project or options.record):
+        raise ValueError(
+            "The working folder is not inside the project, so the record needs a folder: give "
+            "--record FOLDER."
+        )
     protocol = _protocol(options, options.study)
     count = options.trials or DEFAULT_TRIALS[options.tier]
     record = run_study(
         protocol, count, options.device, workers=options.workers,
         record=options.record or reader_folder(options.study, protocol),
-        criteria=criteria(options.criteria),
+        criteria=criteria(options.criteria) if in_project or options.criteria else {},
         progress=not options.quiet, scheduler=options.scheduler, tf32=options.tf32,
-        lowering=options.lowering,
+        lowering=options.lowering or LOWERING,
     )  # fmt: skip
     trials = record.trials(count)
     print(f"{record.folder}: {len(trials)} trials, metrics {metric_hash(trials)}")
-    print("  (the hash of two runs is equal where every number is)")
-    book = committed(options.study, options.tier)
-    if book and book.folder.resolve() != record.folder.resolve():
-        print(f"  held against {book.folder}: {compare(record, book)}")
-        print("  What that is worth: 'Does your run agree?' in book/claims.ipynb.")
-    return 0
+    print("The hash of two runs is equal if every number is.")
+    book = committed(options.study, options.tier) if in_project else None
+    if book is None or book.folder.resolve() == record.folder.resolve():
+        print("There is no other record of this study to compare with.")
+        return DONE
+    outcome = compare(record, book)
+    print("What an agreement is worth: 'Does your run agree?' in book/claims.ipynb.")
+    print(f"Compared with {book.folder}: {outcome}")
+    return DISAGREES if outcome.agrees is False else DONE
 
 
 def _verify(options: argparse.Namespace) -> int:
-    folders = options.records or sorted(f.parent for f in records_folder().glob("*/protocol.json"))
-    bad = 0
+    from mgcore.lab.records.files import RecordError, records_folder
+    from mgcore.lab.records.record import Record
+
+    against = Record(options.against) if options.against else None
+    folders = options.records or sorted(
+        folder for folder in records_folder().iterdir()
+        if (folder / "protocol.json").exists() or any(folder.glob("trial-*.json"))
+    )  # fmt: skip
+    statuses = []
     for folder in folders:
-        record = Record(folder)
-        trials = record.trials()
-        whole = record.arrays() if record.has_arrays() else None
-        fresh = still_holds(record.fingerprint, record.protocol)
-        figures = "with figures" if whole else "without figures"
-        print(f"{folder}: {len(trials)} trials, {figures}, metrics {metric_hash(trials)}")
-        print("  canary: " + ("the code behaves as it did" if fresh else "STALE: the code changed"))
-        bad += not fresh
-        if options.against:
-            outcome = compare(record, Record(options.against))
-            print(f"  {outcome}")
-            bad += outcome.agrees is not True
-    return 1 if bad else 0
+        try:
+            statuses.append(_verify_one(Record(folder), against))
+        except RecordError as error:
+            print(f"{folder}: UNUSABLE. {_sentence(error)}")
+            statuses.append(DISAGREES if any(folder.glob("*.json")) else INPUT)
+    bad = sum(status != DONE for status in statuses)
+    print(f"Records: {len(folders)}; damaged, stale or in disagreement: {bad}.")
+    return max(statuses, default=DONE)
+
+
+def _verify_one(record: Record, against: Record | None) -> int:
+    """Print the state of one record, with all of its damaged files; return the exit status."""
+    from mgcore.lab.records.files import RecordError
+    from mgcore.lab.run.fingerprint import still_holds
+    from mgcore.lab.trial.trial import metric_hash
+    from mgcore.lab.verdict.agreement import compare
+
+    trials, problems, current = [], [], False
+    for number in record.numbers():
+        try:
+            trials.append(record.trial(number))
+        except RecordError as error:
+            problems.append(error)
+    try:
+        figures = "with figures" if record.has_arrays() and record.arrays() else "without figures"
+    except RecordError as error:
+        figures = "damaged figures"
+        problems.append(error)
+    try:
+        current = still_holds(record.fingerprint, record.protocol)
+    except RecordError as error:
+        problems.append(error)
+    found = f"metrics {metric_hash(trials)}" if trials else "no readable trial"
+    print(f"{record.folder}: {len(trials)} trials, {figures}, {found}")
+    for problem in problems:
+        print(f"  DAMAGED: {_sentence(problem)}")
+    print("  fingerprint: " + ("the code behaves as it did" if current else "STALE: code changed"))
+    status = DONE if current and not problems else DISAGREES
+    if against and not problems:
+        outcome = compare(record, against)
+        print(f"  {outcome}")
+        if outcome.agrees is None:  # the two cannot be compared, or are too few to tell
+            return max(status, INPUT)
+        return status if outcome.agrees else DISAGREES
+    return status
 
 
 def _bench(options: argparse.Namespace) -> int:
-    if options.vectorised:
-        return _bench_vectorised(options)
-    if options.newton:
+    if options.part == "vectorized":
+        return _bench_vectorized(options)
+    if options.part == "newton":
         return _bench_newton(options.json)
     from mgcore.lab.cost import bench_table
 
-    rows = bench_table.bench(tuple(options.parts or bench_table.PARTS), options.repeats)
+    parts = tuple(bench_table.PARTS) if options.part is None else (options.part,)
+    _say(f"measuring {', '.join(parts)}: some minutes, best on an otherwise idle machine")
+    rows = bench_table.bench(parts, options.repeats, progress=lambda part: _say(f"  {part}"))
     print(bench_table.show(rows))
     if options.json:
         bench_table.write(options.json, rows, options.repeats)
-    return 0
+    return DONE
 
 
-def _bench_vectorised(options: argparse.Namespace) -> int:
+def _bench_vectorized(options: argparse.Namespace) -> int:
     from mgcore.lab.cost.bench_vectorized import vectorised_rates
+    from mgcore.lab.run.workers import choose_device
 
     device = choose_device(options.device)
+    _say(f"measuring training steps of {options.networks} networks on {device}")
     found = vectorised_rates(device, options.networks)
     print(f"{options.networks} networks on {device}")
     for one in found:
         name = f"{one.resolution}×{one.resolution}, {'pooling' if one.pooling else 'no pooling'}"
         name += f", {one.how}{', TF32' * one.tf32}"
         print(f"{name:<50}{one.flops / 1e9:>12.1f} GFLOP/s")
-    return 0
+    return DONE
 
 
 def _bench_newton(file: Path | None) -> int:
     from mgcore.lab.cost.bench_newton import product_costs, write
     from mgcore.lab.cost.bench_race import race
 
-    costs, races = product_costs(), race()
+    _say("measuring Hessian products")
+    costs = product_costs()
+    _say("measuring trust-region methods on the classifier")
+    races = race()
     print(f"{'Hessian product at 28×28':<50}{'gradients':>10}")
     for cost in costs:
         print(f"{cost.network + ', ' + cost.form:<50}{cost.gradients:>10.2f}")
@@ -225,7 +384,7 @@ def _bench_newton(file: Path | None) -> int:
         print(f"{one.method:<50}{one.seconds:>10.2f}{one.steps:>7}{one.passes:>8}")
     if file:
         write(file, costs, races)
-    return 0
+    return DONE
 
 
 def _multiverse(options: argparse.Namespace) -> int:
@@ -233,7 +392,7 @@ def _multiverse(options: argparse.Namespace) -> int:
 
     run_multiverse(options.folder, options.workers)
     print(f"{options.folder}: {len(read_multiverse(options.folder))} universes")
-    return 0
+    return DONE
 
 
 def _across(options: argparse.Namespace) -> int:
@@ -243,7 +402,7 @@ def _across(options: argparse.Namespace) -> int:
     run_pareto(options.folder, options.workers)
     run_films(options.folder, options.workers)
     print(f"{options.folder}: {len(list(options.folder.glob('*.json')))} files")
-    return 0
+    return DONE
 
 
 def _propagation(options: argparse.Namespace) -> int:
@@ -252,7 +411,7 @@ def _propagation(options: argparse.Namespace) -> int:
     run_propagation(options.folder)
     for name, content in read_propagation(options.folder).items():
         print(f"{name}: {len(content['maps']['largest'])} maps")
-    return 0
+    return DONE
 
 
 def _calibrate(options: argparse.Namespace) -> int:
@@ -260,23 +419,34 @@ def _calibrate(options: argparse.Namespace) -> int:
 
     for row in summary(calibrate(options.file), stage=3):
         print(row)
-    return 0
+    return DONE
+
+
+COMMANDS = {
+    "list": _list, "plan": _plan, "run": _run, "verify": _verify, "bench": _bench,
+    "calibrate": _calibrate, "multiverse": _multiverse, "across": _across,
+    "propagation": _propagation,
+}  # fmt: skip
 
 
 def main(given: list[str] | None = None) -> int:
-    """Run a command; a complaint is one sentence on standard error and exit status 2."""
-    options = read_arguments(given)
+    """Run a command and return its exit status; an error is one sentence on standard error."""
+    for stream in (sys.stdout, sys.stderr):  # an ASCII terminal shows "?" for a letter it lacks
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace", line_buffering=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop as for Ctrl-C
-    command = {
-        "plan": _plan, "run": _run, "verify": _verify, "bench": _bench, "calibrate": _calibrate,
-        "multiverse": _multiverse, "across": _across, "propagation": _propagation,
-    }[options.command]  # fmt: skip
     try:
-        return command(options)
+        options = read_arguments(given)
+        status = COMMANDS[options.command](options)
+        sys.stdout.flush()  # here, where a closed pipe is handled
+        return status
+    except BrokenPipeError:  # the reader of the output, such as `head`, has what it wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return INTERRUPTED
     except (ValueError, OSError, FloatingPointError) as error:
-        print(f"mgcore: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        _complain(_sentence(error))
+        return INPUT
     except KeyboardInterrupt as stop:
-        where = str(stop) or "what was finished is kept"
-        print(f"mgcore: stopped; {where}; the same command goes on from there.", file=sys.stderr)
-        return 130
+        reached = str(stop).rstrip(".") or "what was finished is kept"
+        _complain(f"stopped; {reached}; the same command goes on from there.")
+        return INTERRUPTED

@@ -5,7 +5,7 @@ derivative of the loss is taken for all networks together.  A convolution whose 
 network to network can be lowered in two ways, which give the same numbers up to rounding:
 ``"grouped"``, what ``torch.func.vmap`` makes of it, one convolution with a group for each network;
 and ``"unfold"``, patches laid out as columns and one batched matrix product.  Which is faster
-depends on the device: ``python -m mgcore bench --vectorised`` measures both.  On a GPU neither has
+depends on the device: ``mgcore bench vectorized`` measures both.  On a GPU neither has
 been measured yet.
 """
 

@@ -1,18 +1,26 @@
 """The command line: outcomes, exit statuses, and complaints of one sentence."""
 
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+import mgcore
 import mgcore.lab.cli as command_line
 from mgcore.lab import STUDIES, Record, study_protocol
 from mgcore.lab.cli import main
+from mgcore.lab.cost.bench_table import PARTS
 from mgcore.lab.protocol.studies import CHAPTERS, DEFAULT_TRIALS
 from mgcore.lab.records.record import reader_folder
+from mgcore.lab.run.workers import DEVICES
 from mgcore.lab.verdict.claims import criteria
-from mgcore.thesis.ensemble import LOWERING
+from mgcore.thesis.ensemble import LOWERING, LOWERINGS
 
 CLAIMS = Path(__file__).resolve().parents[2] / "book" / "claims.yml"
 
@@ -40,8 +48,8 @@ def test_run_then_verify_then_damage(home, capsys):
     assert digest in printed and "behaves as it did" in printed and "identical" in printed
     trial = home / "r" / "trial-000.json"
     trial.write_text(trial.read_text().replace("validation_loss", "validation_less", 1))
-    assert main(["verify", str(home / "r")]) == 2
-    assert "trial-000.json is truncated or altered" in capsys.readouterr().err
+    assert main(["verify", str(home / "r")]) == 1
+    assert "trial-000.json is truncated or altered" in capsys.readouterr().out
     assert main(smoke(home / "r")) == 0
     assert digest in capsys.readouterr().out
     assert (home / "r" / "trial-000.damaged").exists()
@@ -51,10 +59,10 @@ def test_run_then_verify_then_damage(home, capsys):
 def test_a_run_is_held_against_the_record_of_the_book(home, capsys):
     committed = home / "book" / "records" / "baseline-original-smoke"
     assert main(smoke(committed)) == 0
-    assert "held against" not in capsys.readouterr().out  # it is that record itself
+    assert "no other record" in capsys.readouterr().out  # it is that record itself
     assert main(smoke(home / "mine")) == 0
-    said = capsys.readouterr().out
-    assert f"held against {committed}: Agrees: 1 trials" in said and "Does your run agree?" in said
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[-1].startswith(f"Compared with {committed}: Agrees: 1 trials")
 
 
 def test_stopping_says_where_the_study_stands(home, tiny, monkeypatch, capsys):
@@ -82,8 +90,8 @@ def asked(monkeypatch):
         trials = [{"trial": 0, "metrics": {}}]
         return SimpleNamespace(folder=Path("folder"), trials=lambda count: trials)
 
-    monkeypatch.setattr(command_line, "run_study", run_study)
-    monkeypatch.setattr(command_line, "committed", lambda study, tier: None)
+    monkeypatch.setattr("mgcore.lab.run.study.run_study", run_study)
+    monkeypatch.setattr("mgcore.lab.records.study.committed", lambda study, tier: None)
     return calls
 
 
@@ -116,14 +124,6 @@ def test_options_reach_the_study(asked):
         "scheduler": "tcp://x:1", "tf32": True, "lowering": "grouped",
     }  # fmt: skip
     assert len(written) >= 20 and set(map(len, written.values())) == {12}
-
-
-def test_a_protocol_is_named_by_its_study_alone(asked):
-    with pytest.raises(SystemExit) as stop:
-        main(["run", "baseline-original", "--protocol", "printed"])
-    assert "--protocol" in str(stop.value) and not asked
-    assert main(["run", "printed-baseline"]) == 0
-    assert asked[0][0].name == "printed"
 
 
 def test_a_claims_file_that_is_bad_or_absent_is_one_sentence(asked, tmp_path, capsys):
@@ -174,10 +174,13 @@ def test_a_plan_is_checked_by_running(monkeypatch, capsys, tmp_path):
     assert "100 s" in (said := capsys.readouterr().out) and "1.50" in said
 
 
-def test_verify_holds_a_record_against_the_canary_of_its_methods(home, tiny, monkeypatch, capsys):
+def test_verify_compares_a_record_with_the_fingerprint_of_its_methods(
+    home, tiny, monkeypatch, capsys
+):
     asked = []
     monkeypatch.setattr(
-        command_line, "still_holds", lambda *given: (asked.append(given), len(asked) == 1)[1]
+        "mgcore.lab.run.fingerprint.still_holds",
+        lambda *given: (asked.append(given), len(asked) == 1)[1],
     )
     for name, retraining in (("a", "sgd"), ("b", "joint")):
         record = Record.create(home / "book" / "records" / name, tiny(retraining=retraining))
@@ -190,40 +193,159 @@ def test_verify_holds_a_record_against_the_canary_of_its_methods(home, tiny, mon
     assert printed.index("behaves as it did") < printed.index("STALE")
 
 
-@pytest.mark.parametrize("trials", ["0", "-1", "2.5", "many"])
-def test_trials_must_be_a_whole_number(trials, home, capsys):
-    with pytest.raises(SystemExit) as stop:
-        main(["run", "baseline-original", f"--trials={trials}"])
-    complaint = str(stop.value)
-    assert "trials=" in complaint and trials in complaint and "at least 1" in complaint
+def test_verify_reports_every_damaged_record_and_file(home, tiny, monkeypatch, capsys):
+    """Issue 21.11: `verify` stopped at the first damaged record."""
+    monkeypatch.setattr("mgcore.lab.run.fingerprint.still_holds", lambda *_: True)
+    records = home / "book" / "records"
+    for name in "abcd":
+        Record.create(records / name, tiny()).fingerprint = {"x": 1.0}
+    (records / "a" / "protocol.json").write_text("{}")
+    (records / "b" / "protocol.json").unlink()  # its trials are still there
+    for number in (0, 3):
+        (records / "b" / f"trial-00{number}.json").write_text("{}")
+        (records / "c" / f"trial-00{number}.json").write_text("{}")
+    (records / "c" / "figures.json").write_text("")
+    assert main(["verify"]) == 1
+    printed = capsys.readouterr().out
+    for file in ("a/protocol.json", "records/b holds no record", "c/trial-000.json",
+                 "c/trial-003.json", "c/figures.json"):  # fmt: skip
+        assert file in printed, file
+    assert "Records: 4; damaged, stale or in disagreement: 3." in printed
+
+
+def started(*arguments, code="", **options):
+    """Start the command line in a process of its own."""
+    call = ["-c", code] if code else ["-m", "mgcore"]
+    return subprocess.Popen(
+        [sys.executable, *call, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, **options,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("name", "meant"), [("poling-original", " (did you mean 'pooling-original'?)"), ("xyz", "")]
-)
-def test_a_misspelled_study_gets_the_one_that_is_near(name, meant, home):
-    with pytest.raises(SystemExit) as stop:
-        main(["run", name])
-    assert f"study={name!r}{meant}; accepted: 'baseline-original'" in str(stop.value)
+    ("arguments", "status"),
+    [(["--help"], 0), (["run", "--help"], 0), (["--version"], 0), (["list"], 0), (["run", "x"], 2),
+     (["bench", "x"], 2), ([], 2)],
+)  # fmt: skip
+def test_help_version_list_and_usage_errors_do_not_wait_for_torch(arguments, status):
+    code = (
+        "import sys\nfrom mgcore.lab.cli import main\ntry:\n    status = main(sys.argv[1:])\n"
+        "except SystemExit as stop:\n    status = stop.code or 0\n"
+        "sys.exit(99 if 'torch' in sys.modules or 'scipy' in sys.modules else status)"
+    )
+    process = started(*arguments, code=code)
+    process.communicate()
+    assert process.returncode == status
 
 
 @pytest.mark.parametrize(
-    "given, words",
+    ("arguments", "words"),
     [
-        (["--tier", "colossal"], ("colossal", "paper")),
-        (["--device", "abacus"], ("abacus", "cpu")),
-        (["--dataset", "postcards"], ("postcards", "strokes")),
+        (["run", "baseline-original", "--trials=0"], "--trials: expected a positive integer"),
+        (["run", "baseline-original", "--trials=2.5"], "got '2.5'"),
+        (["run", "poling-original"], "did you mean 'pooling-original'? See mgcore run --help."),
+        (["run", "xyz"], "there is no study 'xyz'; `mgcore list` shows all studies."),
+        (["run", "baseline-original", "--tier", "colossal"], "colossal"),
+        (["run", "baseline-original", "--device", "abacus"], "abacus"),
+        (["run", "baseline-original", "--protocol", "printed"], "--protocol"),
+        (["bench", "nothing"], "nothing"),
+        (["bench", "newton", "--networks", "3"], "--networks"),
+        (["colour"], "colour"),
+        ([], "required: COMMAND"),
     ],
 )
-def test_an_unknown_choice_names_the_accepted_ones(given, words, home):
+def test_a_usage_error_is_one_sentence_and_exits_2(arguments, words, capsys):
+    """Issue 21.18: usage errors exited 1, and parts of `bench` were not checked."""
     with pytest.raises(SystemExit) as stop:
-        main(["run", "baseline-original", *given])
-    assert all(word in str(stop.value) for word in words)
+        main(arguments)
+    message = capsys.readouterr().err
+    assert stop.value.code == 2 and words in message and message.count("\n") == 1
+    assert not re.search(r"[.;?!]\s*[.;]", message), "doubled punctuation"
+
+
+def test_an_unknown_data_set_is_refused_before_work(home, capsys):
+    assert main(["run", "baseline-original", "--dataset", "postcards"]) == 2
+    assert "postcards" in capsys.readouterr().err
+
+
+def test_the_choices_are_those_of_the_modules_that_load_torch():
+    assert command_line.DEVICES == DEVICES and command_line.LOWERINGS == LOWERINGS
+    for part in PARTS:
+        assert command_line.read_arguments(["bench", part]).part == part
+    assert tuple(command_line.SIZES) == mgcore.lab.protocol.TIERS
+
+
+def test_version_and_list(home, capsys, monkeypatch):
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0 and capsys.readouterr().out == f"mgcore {mgcore.__version__}\n"
+    folder = home / "book" / "records" / "baseline-original-class"
+    folder.mkdir()
+    (folder / "trial-000.json").touch()
+    assert main(["list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == list(STUDIES)
+    assert lines[1].endswith("class 1") and "Table 4.1" in lines[1] and "no pooling" in lines[1]
+    monkeypatch.chdir(folder.parent.parent.parent.parent)
+    assert main(["list"]) == 0 and "not inside the project" in capsys.readouterr().out
+
+
+def test_a_closed_pipe_is_no_traceback(tmp_path):
+    """Issue 22.12: `verify | head -1` ended in a traceback."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = subprocess.run(
+        [sys.executable, "-m", "mgcore", "list"], stdout=writing, stderr=subprocess.PIPE, text=True
+    )
+    os.close(writing)
+    assert process.returncode == 130 and process.stderr == ""
+
+
+def test_an_ascii_terminal_gets_its_output(monkeypatch):
+    """Issue 22.12: a sign that the terminal lacks ended the command after its work was done."""
+    code = "import mgcore.lab.cli as c\nc.COMMANDS['list'] = lambda _: print('28×28') or 0\n"
+    code += "import sys; sys.exit(c.main(['list']))"
+    process = started(code=code, env=os.environ | {"PYTHONIOENCODING": "ascii"})
+    assert process.communicate() == ("28?28\n", "") and process.returncode == 0
+
+
+def test_ctrl_c_in_the_first_seconds_is_one_sentence(tmp_path):
+    process = started("plan", "--tier", "class", cwd=tmp_path)
+    time.sleep(0.6)  # torch is being imported
+    process.send_signal(signal.SIGINT)
+    message = process.communicate(timeout=60)[1]
+    assert process.returncode == 130, message
+    assert message.splitlines()[-1].startswith("mgcore: stopped; ") and "Traceback" not in message
+
+
+def test_run_and_verify_outside_the_project_with_a_record(tmp_path, monkeypatch, tiny, capsys):
+    """Issue 22.11: both stopped even with a folder named."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command_line, "study_protocol", lambda *_: tiny())
+    assert main(["run", "baseline-original", "--trials", "1"]) == 2
+    assert "give --record FOLDER." in capsys.readouterr().err
+    assert main([*smoke(tmp_path / "r"), "--quiet"]) == 0
+    assert main(["verify", str(tmp_path / "r")]) == 0
+
+
+def test_bench_says_what_it_measures(monkeypatch, capsys, tmp_path):
+    """Issue 22.13: `bench` printed nothing for 200 s."""
+    from mgcore.lab.cost import bench_table
+
+    for name in PARTS:
+        row = bench_table.Row(name, name, 1.0, "s")
+        monkeypatch.setitem(bench_table.PARTS, name, lambda size, row=row: [row])
+    file = tmp_path / "table.json"
+    assert main(["bench", "--json", str(file)]) == 0
+    shown = capsys.readouterr()
+    assert all(name in shown.err and name in shown.out for name in PARTS) and file.exists()
+    assert main(["bench", "rates", "--repeats", "2"]) == 0
+    assert capsys.readouterr().out.split()[0] == "rates"
 
 
 def test_a_missing_record_and_a_missing_mnist_are_one_sentence(home, capsys, monkeypatch):
     assert main(["verify", str(home / "nothing")]) == 2
-    assert "holds no record" in capsys.readouterr().err
+    assert "holds no record" in capsys.readouterr().out
     monkeypatch.setenv("MGCORE_DATA", str(home))
     assert main(["run", "baseline-original", "--tier", "class", "--trials", "1", "--workers", "1",
                  "--record", str(home / "r")]) == 2  # fmt: skip

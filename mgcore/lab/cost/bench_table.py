@@ -175,7 +175,10 @@ PARTS: dict[str, Part] = {
 
 
 def bench(
-    parts: tuple[str, ...] = tuple(PARTS), repeats: int = 1, size: Size | None = None
+    parts: tuple[str, ...] = tuple(PARTS),
+    repeats: int = 1,
+    size: Size | None = None,
+    progress: Callable[[str], None] = lambda part: None,
 ) -> list[Row]:
     """Measure some parts of the table, and take the medians of several runs.
 
@@ -186,6 +189,8 @@ def bench(
     repeats : int
         Runs, each of all parts.
     size : Size, optional
+    progress : callable, optional
+        Called with the name of each part before the part is measured.
 
     Raises
     ------
@@ -196,7 +201,13 @@ def bench(
         if part not in PARTS:
             options = ", ".join(repr(name) for name in PARTS)
             raise ValueError(f"part={part!r}; accepted: {options}.")
-    runs = [[row for part in parts for row in PARTS[part](size or Size())] for _ in range(repeats)]
+    runs = []
+    for _ in range(repeats):
+        rows = []
+        for part in parts:
+            progress(part)
+            rows += PARTS[part](size or Size())
+        runs.append(rows)
     return [_median(rows) for rows in zip(*runs, strict=True)]
 
 

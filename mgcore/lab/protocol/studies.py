@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mgcore.lab.protocol.presets import MEDIUM, STRONG
-from mgcore.lab.protocol.protocol import Protocol
+
+if TYPE_CHECKING:
+    from mgcore.lab.protocol.protocol import Protocol
 
 # The optimizer tables are run on the images on which Table 4.1 comes out as the thesis has it.
 _CLASSIFIER = {"retraining": "classifier", "fine_training": "prolonged"}
@@ -45,6 +47,16 @@ CHAPTERS: dict[str, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 CHAPTERS["further"] = tuple(s for s in STUDIES if s not in sum(CHAPTERS.values(), ()))
+# What of the thesis a study repeats, by the first word of the study's name ("printed-" apart).
+_REPEATS = {
+    "baseline": "Table 4.1, Figures 4.1-4.4",
+    "pooling": "Table 4.2, Figures 4.5-4.6",
+    "classifier": "Table 4.3",
+    "joint": "Table 4.4",
+    "strong": "Table 4.1",
+    "medium": "Table 4.1",
+    "no": "Section 3.2.1 (ablation)",
+}
 # Of each study, where nobody names a number.
 DEFAULT_TRIALS = {"smoke": 2, "class": 3, "paper": 20}
 
@@ -72,5 +84,21 @@ def study_protocol(
         options = ", ".join(repr(name) for name in STUDIES)
         raise ValueError(f"study={study!r}; accepted: {options}.")
     changes = STUDIES[study]
+    from mgcore.lab.protocol.protocol import Protocol  # loads torch, which naming a study does not
+
     named = Protocol.printed if changes.get("name") == "printed" else Protocol.calibrated
     return named(tier, dataset=dataset, seed=seed, **changes)
+
+
+def describe(study: str) -> tuple[str, str, str]:
+    """Return what of the thesis a study repeats, its network and its images, each in a few words.
+
+    Examples
+    --------
+    >>> describe("pooling-original")
+    ('Table 4.2, Figures 4.5-4.6', 'pooling', 'original')
+    """
+    changes = STUDIES[study]
+    network = "pooling" if changes.get("pooling") else "no pooling"
+    images = "smoothed" if changes.get("fine_training") == "prolonged" else "original"
+    return _REPEATS[study.removeprefix("printed-").partition("-")[0]], network, images

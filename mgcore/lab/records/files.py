@@ -14,6 +14,28 @@ class RecordError(ValueError):
     """A record that cannot be used as it is; the message names the file and what to do."""
 
 
+def records_folder() -> Path:
+    """Return the folder of committed records: ``MGCORE_RECORDS``, else book/records upwards.
+
+    Raises
+    ------
+    RecordError
+        If none of the folders above the working folder has one.
+    """
+    named = os.environ.get("MGCORE_RECORDS")
+    if named:
+        return Path(named)
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        for candidate in (folder / "book" / "records", folder / "records"):
+            if candidate.is_dir():
+                return candidate
+    raise RecordError(
+        f"record: no book/records in {here} or above it; accepted: a working folder inside the "
+        "project, or MGCORE_RECORDS naming the folder of records."
+    )
+
+
 def checksum(content: Any) -> str:
     """Return the SHA-256 of the canonical JSON of `content`."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

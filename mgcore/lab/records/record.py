@@ -19,7 +19,13 @@ import numpy as np
 
 from mgcore.lab.protocol import Protocol
 from mgcore.lab.records.checkpoints import DAMAGE
-from mgcore.lab.records.files import RecordError, read_json, write_atomically, write_json
+from mgcore.lab.records.files import (
+    RecordError,
+    read_json,
+    records_folder,
+    write_atomically,
+    write_json,
+)
 from mgcore.lab.records.schema import Trial, complaint
 
 
@@ -197,28 +203,6 @@ class Record:
     def has_arrays(self) -> bool:
         """Whether the arrays of the figures were written."""
         return (self.folder / "figures.json").exists()
-
-
-def records_folder() -> Path:
-    """Return the folder of committed records: ``MGCORE_RECORDS``, else book/records upwards.
-
-    Raises
-    ------
-    RecordError
-        If none of the folders above the working folder has one.
-    """
-    named = os.environ.get("MGCORE_RECORDS")
-    if named:
-        return Path(named)
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        for candidate in (folder / "book" / "records", folder / "records"):
-            if candidate.is_dir():
-                return candidate
-    raise RecordError(
-        f"record: no book/records in {here} or above it; accepted: a working folder inside the "
-        "project, or MGCORE_RECORDS naming the folder of records."
-    )
 
 
 def reader_folder(study: str, protocol: Protocol, seed_from: Path | None = None) -> Path:
