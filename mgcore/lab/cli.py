@@ -396,11 +396,9 @@ def _multiverse(options: argparse.Namespace) -> int:
 
 
 def _across(options: argparse.Namespace) -> int:
-    from mgcore.lab.scales.film import run_films
-    from mgcore.lab.scales.work_grid import run_pareto
+    from mgcore.lab.scales.work_grid import run_work_grid
 
-    run_pareto(options.folder, options.workers)
-    run_films(options.folder, options.workers)
+    run_work_grid(options.folder, options.workers)
     print(f"{options.folder}: {len(list(options.folder.glob('*.json')))} files")
     return DONE
 

@@ -372,13 +372,11 @@ def test_the_multiverse_runs_what_is_missing_and_counts_universes(tmp_path, monk
 
 
 def test_training_across_scales_runs_what_is_missing(tmp_path, monkeypatch, capsys):
-    from mgcore.lab.scales import film
-    from mgcore.lab.scales import work_grid as pareto
+    from mgcore.lab.scales import work_grid
 
     asked = []
-    monkeypatch.setattr(pareto, "run_pareto", lambda *given: asked.append(given))
-    monkeypatch.setattr(film, "run_films", lambda *given: asked.append(given))
+    monkeypatch.setattr(work_grid, "run_work_grid", lambda *given: asked.append(given))
     (tmp_path / "pooled-0.json").write_text("{}")
     assert main(["across", str(tmp_path), "--workers", "2"]) == 0
-    assert asked == [(tmp_path, 2)] * 2
+    assert asked == [(tmp_path, 2)]
     assert capsys.readouterr().out == f"{tmp_path}: 1 files\n"
