@@ -114,7 +114,7 @@ def data(seed: int, training: int = TRAINING, validation: int = VALIDATION,
     """Draw the images of a trial, standardised over all pixels of the training images."""
     sizes = (training, validation)
     digits = load_digits(dataset, sum(sizes), FINE)
-    fine, held = split(len(digits.images), sizes, stream(seed, 0, "pareto"))
+    fine, held = split(len(digits), sizes, stream(seed, 0, "pareto"))
     pixels = normalise(digits.images, "unit")
     mean, spread = pixels[fine].mean(), pixels[fine].std()
     x, held_x = ((pixels[index] - mean) / spread for index in (fine, held))

@@ -152,7 +152,7 @@ def draw_split(
     """Return the pool and the trial's indices for coarse training, fine training, validation."""
     sizes = (protocol.n_coarse, protocol.n_fine, protocol.n_validation)
     digits = digits or load_digits(protocol.dataset, sum(sizes), protocol.resolution)
-    return digits, split(len(digits.images), sizes, stream(protocol.seed, trial, "split"))
+    return digits, split(len(digits), sizes, stream(protocol.seed, trial, "split"))
 
 
 def fresh_weights(protocol: Protocol, trial: int, grid: str) -> dict[str, Tensor]:
@@ -189,7 +189,7 @@ def grid_images(
     dtype = getattr(torch, protocol.dtype)
 
     def take(index: Tensor, preparation: str) -> Tensor:
-        x = normalise(digits.images[index], protocol.normalisation, dtype)
+        x = normalise(digits.select(index, dtype), protocol.normalisation, dtype)
         x = restrict(x) if grid == "coarse" else prepare(x, preparation, protocol.prolongation)
         return x.to(device)
 
