@@ -14,8 +14,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from mgcore.data.images import DATASETS
 from mgcore.lab.protocol import TIERS, Protocol
-from mgcore.lab.protocol.studies import CHAPTERS, DEFAULT_TRIALS, STUDIES, study_protocol
+from mgcore.lab.protocol.studies import (
+    CHAPTERS,
+    DEFAULT_TRIALS,
+    STUDIES,
+    default_dataset,
+    study_protocol,
+)
 from mgcore.lab.records.record import Record, reader_folder, records_folder
 from mgcore.lab.records.study import committed
 from mgcore.lab.run.fingerprint import still_holds
@@ -64,7 +71,7 @@ def read_arguments(given: list[str] | None) -> argparse.Namespace:
     def common(name: str, summary: str, tier: str | None = "paper") -> argparse.ArgumentParser:
         one = commands.add_parser(name, help=summary, description=summary)
         one.add_argument("--tier", choices=TIERS, default=tier)
-        one.add_argument("--dataset", choices=("mnist", "strokes"))
+        one.add_argument("--dataset", choices=tuple(DATASETS))
         one.add_argument("--seed", type=int, default=0)
         return one
 
@@ -111,7 +118,7 @@ def read_arguments(given: list[str] | None) -> argparse.Namespace:
 
 
 def _protocol(options: argparse.Namespace, study: str) -> Protocol:
-    dataset = options.dataset or ("strokes" if options.tier == "smoke" else "mnist")
+    dataset = options.dataset or default_dataset(options.tier)
     return study_protocol(study, options.tier, dataset, options.seed)
 
 

@@ -1,5 +1,28 @@
-"""What an experiment is: every choice with its source, the named studies, the printed tables."""
+"""The protocol of an experiment, the named studies, and the tables that the thesis prints.
 
-from mgcore.lab.protocol.protocol import CONDITIONS, NEWTONS, TIERS, Protocol
+:class:`Protocol` holds every choice with its source, :func:`study_protocol` makes the protocol of a
+named study, and :mod:`mgcore.lab.protocol.printed_tables` holds the thesis's numbers.
+"""
 
-__all__ = ["CONDITIONS", "NEWTONS", "TIERS", "Protocol"]
+from mgcore.lab.protocol.protocol import CONDITIONS, GRIDS, NEWTONS, TIERS, Protocol, check_grid
+from mgcore.lab.protocol.studies import (
+    CHAPTERS,
+    DEFAULT_TRIALS,
+    STUDIES,
+    default_dataset,
+    study_protocol,
+)
+
+__all__ = [
+    "CHAPTERS",
+    "CONDITIONS",
+    "DEFAULT_TRIALS",
+    "GRIDS",
+    "NEWTONS",
+    "STUDIES",
+    "TIERS",
+    "Protocol",
+    "check_grid",
+    "default_dataset",
+    "study_protocol",
+]

@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mgcore.data.images import Digits, load_digits, normalise, prepare, split
+from mgcore.data.images import Digits, load_digits, normalise, one_of, prepare, split
 from mgcore.grids import restrict
-from mgcore.lab.protocol import CONDITIONS, Protocol
+from mgcore.lab.protocol import CONDITIONS, Protocol, check_grid
 from mgcore.lab.trial.newton import classifier_method, joint_method
 from mgcore.lab.trial.phases import Images, Method, Progress, Tick, run_phase, sgd, stream
 from mgcore.thesis.network import initial_weights, refine_weights
@@ -139,6 +139,7 @@ def checkpoint_file(
     code: Mapping[str, str] | None, digits: Digits,
 ) -> Path:  # fmt: skip
     """Return where the checkpoint of one network of a trial lies: named by all that decides it."""
+    check_grid(grid)
     fields = COARSE_FIELDS if grid == "coarse" else ()
     behaviour = (code or {}).get(grid, "")
     key = f"{protocol.key(*fields)}/{trial}/{name}/{device}/{torch.get_num_threads()}"
@@ -170,6 +171,8 @@ def refined_start(
     protocol: Protocol, trial: int, arm: str, coarse: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
     """Return where an arm begins: "new" from fresh weights, the others from the coarse network."""
+    if arm not in CONDITIONS:
+        raise ValueError(f"arm must be one of {one_of(CONDITIONS)}, got {arm!r}.")
     if arm == "new":
         return fresh_weights(protocol, trial, "fine")
     return refine_weights(
@@ -185,6 +188,7 @@ def grid_images(
 
     Pixels are normalised on the fine grid, so that x²ʰ = R xʰ holds for what networks see.
     """
+    check_grid(grid)
     coarse, fine, validation = chosen
     dtype = getattr(torch, protocol.dtype)
 
