@@ -171,7 +171,7 @@ def read_arguments(given: list[str] | None) -> argparse.Namespace:
 
 
 def _protocol(options: argparse.Namespace, study: str) -> Protocol:
-    dataset = options.dataset or ("strokes" if options.tier == "smoke" else "mnist")
+    dataset = options.dataset or default_dataset(options.tier)
     return study_protocol(study, options.tier, dataset, options.seed)
 
 

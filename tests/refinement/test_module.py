@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from mgcore import ThesisCNN, coarsen, refine
-from mgcore.data.images import import_torchvision
+from mgcore.data.published import import_torchvision
 from mgcore.kernels import coarsen_kernel, refine_kernel
 from mgcore.thesis.resnet import ResNet
 

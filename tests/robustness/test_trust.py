@@ -125,7 +125,7 @@ def test_papermill_parameters_become_literals(value):
     tree = ast.parse(translate({"tier": value, "trials": 3}))
     assert [type(node) for node in tree.body] == [ast.Assign] * 2
     assert ast.literal_eval(tree.body[0].value) == value
-    with pytest.raises(ValueError, match="tier=.*accepted"):
+    with pytest.raises(ValueError, match="tier must be one of"):
         chapters.obtain("baseline-original", tier=value)
 
 

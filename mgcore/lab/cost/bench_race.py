@@ -81,7 +81,7 @@ def race(count: int = 300, drop: float = 0.7, seed: int = 0, repeats: int = 3) -
         ) from None
     settle_process()
     digits = load_digits("strokes", count, 28)
-    images = digits.images[:, None].double() / 255
+    images = digits.images[:, None].double()
     objective = Objective(28, True, alpha_w=1e-4)
     start = initial_weights(28, True, torch.Generator().manual_seed(seed))
     problem = ClassifierProblem(objective, features(objective, start, images), digits.labels)

@@ -12,7 +12,12 @@ from typing import Any
 from mgcore.lab.cost.plan import Cost, pieces, predict
 from mgcore.lab.cost.prices import Prices, measure_prices
 from mgcore.lab.protocol import TIERS, Protocol
-from mgcore.lab.protocol.studies import CHAPTERS, DEFAULT_TRIALS, study_protocol
+from mgcore.lab.protocol.studies import (
+    CHAPTERS,
+    DEFAULT_TRIALS,
+    default_dataset,
+    study_protocol,
+)
 from mgcore.lab.records.files import read_json, write_json
 from mgcore.lab.run.study import run_study
 from mgcore.lab.run.workers import here_and_now
@@ -33,7 +38,7 @@ class Row:
 
 
 def _protocol(study: str, tier: str, dataset: str | None, seed: int = 0) -> Protocol:
-    return study_protocol(study, tier, dataset or ("strokes" if tier == "smoke" else "mnist"), seed)
+    return study_protocol(study, tier, dataset or default_dataset(tier), seed)
 
 
 def prices_for(tiers: tuple[str, ...], dataset: str | None = None) -> Prices:

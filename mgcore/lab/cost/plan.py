@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from mgcore.data.images import DATASETS
 from mgcore.lab.cost.prices import Piece, Prices
 from mgcore.lab.protocol import CONDITIONS, Protocol
 from mgcore.lab.trial.figure_arrays import SIDE, SURFACE_IMAGES
@@ -171,7 +172,7 @@ def _memory(protocol: Protocol) -> float:
     """Return the peak of one process in GiB: torch itself, images, features, networks."""
     size = 8 if protocol.dtype == "float64" else 4
     pixels = protocol.resolution**2
-    pool = pixels * 60_000 if protocol.dataset == "mnist" else 0
+    pool = pixels * (DATASETS[protocol.dataset].count or 0)
     fine = (protocol.n_fine + protocol.n_validation) * pixels * size
     coarse = (protocol.n_coarse + protocol.n_validation) * pixels // 4 * size
     weights = _weights(protocol, protocol.resolution) * size

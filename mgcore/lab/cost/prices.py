@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import torch
 
-from mgcore.data.images import normalise, prepare
+from mgcore.data.images import Digits, normalise, prepare
 from mgcore.lab.protocol import Protocol
 from mgcore.lab.run.workers import cores, everywhere, settle_process
 from mgcore.thesis.classifier import ClassifierProblem, features
@@ -124,8 +124,11 @@ def _work(piece: Piece) -> tuple[Callable[[], object], int]:
     if what == "forward":
         return lambda: evaluate(objective, weights, images, labels), len(images)
     if what == "prepare":
-        pixels = (255 * images[:, 0]).to(torch.uint8)
-        return lambda: prepare(normalise(pixels, "standardised", kind), "prolonged"), len(images)
+        digits = Digits("random", (255 * images[:, 0]).to(torch.uint8), labels, "")
+        index = torch.arange(len(images))
+        return lambda: prepare(
+            normalise(digits.select(index, kind), "standardised", kind), "prolonged"
+        ), len(images)
     if what == "features":
         return lambda: features(objective, weights, images), len(images)
     if what == "pass":

@@ -13,8 +13,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from mgcore.data.images import DATASETS, one_of
 from mgcore.lab.protocol import Protocol
-from mgcore.lab.protocol.studies import DEFAULT_TRIALS, study_protocol
+from mgcore.lab.protocol.studies import DEFAULT_TRIALS, default_dataset, study_protocol
 from mgcore.lab.records.files import RecordError
 from mgcore.lab.records.record import reader_folder
 from mgcore.lab.records.study import Study, committed, recorded
@@ -24,8 +25,6 @@ from mgcore.lab.run.workers import choose_device
 from mgcore.lab.verdict.agreement import Agreement, compare
 from mgcore.lab.verdict.claims import criteria
 from mgcore.lab.verdict.metrics import cell
-
-DATASETS = ("auto", "mnist", "strokes")
 
 
 def check_choice(
@@ -51,11 +50,11 @@ def check_choice(
     if trials is not None:
         check_trials(trials)
     choose_device(device)
-    if dataset not in DATASETS:
-        options = ", ".join(repr(name) for name in DATASETS)
-        raise ValueError(f"dataset={dataset!r}; accepted: {options}.")
     if dataset == "auto":
-        dataset = "strokes" if tier == "smoke" else "mnist"
+        dataset = default_dataset(tier)
+    elif dataset not in DATASETS:
+        options = one_of(("auto", *DATASETS))
+        raise ValueError(f"dataset must be one of {options}, got {dataset!r}.")
     return study_protocol(study, tier, dataset, seed)
 
 
@@ -81,7 +80,8 @@ def obtain(
         is none.  A number is run afresh, so that it can be compared with the record; only where
         it exceeds the record's are the recorded trials taken over and topped up.
     device : {"auto", "cpu", "cuda"}
-    dataset : {"auto", "mnist", "strokes"}
+    dataset : str
+        ``"auto"`` or a key of :data:`mgcore.data.images.DATASETS`.
         ``"auto"`` is MNIST, but stroke digits at the smoke tier.
     seed : int
     progress : bool

@@ -14,7 +14,7 @@ from functools import lru_cache
 import torch
 
 from mgcore.data.images import Digits, load_digits
-from mgcore.lab.protocol import Protocol
+from mgcore.lab.protocol import Protocol, check_grid
 from mgcore.lab.run.workers import one_thread
 from mgcore.lab.trial.trial import run_trial
 
@@ -88,8 +88,8 @@ def fingerprint(dataset: str, newton: str = "", rule: str = "torch") -> Values:
 
     Parameters
     ----------
-    dataset : {"mnist", "strokes"}
-        Of the record: values that depend on the stroke digits are left out for MNIST.
+    dataset : str
+        Of the record: values that depend on the stroke digits are left out for other data.
     newton : {"", "steihaug", "meganet"}
         The Newton method to pass through too: of the records that used one.
     rule : {"torch", "package"}
@@ -146,6 +146,7 @@ def deviation(then: Values, now: Values) -> tuple[float, str]:
 
 def fingerprint_of(protocol: Protocol, grid: str = "fine") -> Values:
     """Return the canary of a protocol's records; on the coarse grid no Newton method is used."""
+    check_grid(grid)
     newton = protocol.newton_method if grid == "fine" else ""
     return fingerprint(protocol.dataset, newton, protocol.momentum_rule)
 

@@ -59,7 +59,8 @@ def measure(protocol: Protocol, trial: int, kept: dict[str, Any]) -> Measures:
         measures["landscape"][name] = _landscape(protocol, trial, name, weights, kept)
 
     index = kept["chosen"][2]
-    pixels = normalise(digits.images[index], protocol.normalisation, fine.validation.dtype)
+    dtype = fine.validation.dtype
+    pixels = normalise(digits.select(index, dtype), protocol.normalisation, dtype)
     for arm in arms:
         weights = kept["phases"][arm].weights
         some = fine.validation[: PROPAGATED[protocol.tier]]

@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mgcore.data.images import Digits, load_digits, normalise, prepare, split
+from mgcore.data.images import Digits, load_digits, normalise, one_of, prepare, split
 from mgcore.grids import restrict
-from mgcore.lab.protocol import CONDITIONS, Protocol
+from mgcore.lab.protocol import CONDITIONS, Protocol, check_grid
 from mgcore.lab.trial.newton import classifier_method, joint_method
 from mgcore.lab.trial.phases import Images, Method, Progress, Tick, run_phase, sgd, stream
 from mgcore.thesis.network import initial_weights, refine_weights
@@ -139,6 +139,7 @@ def checkpoint_file(
     code: Mapping[str, str] | None, digits: Digits,
 ) -> Path:  # fmt: skip
     """Return where the checkpoint of one network of a trial lies: named by all that decides it."""
+    check_grid(grid)
     fields = COARSE_FIELDS if grid == "coarse" else ()
     behaviour = (code or {}).get(grid, "")
     key = f"{protocol.key(*fields)}/{trial}/{name}/{device}/{torch.get_num_threads()}"
@@ -152,7 +153,7 @@ def draw_split(
     """Return the pool and the trial's indices for coarse training, fine training, validation."""
     sizes = (protocol.n_coarse, protocol.n_fine, protocol.n_validation)
     digits = digits or load_digits(protocol.dataset, sum(sizes), protocol.resolution)
-    return digits, split(len(digits.images), sizes, stream(protocol.seed, trial, "split"))
+    return digits, split(len(digits), sizes, stream(protocol.seed, trial, "split"))
 
 
 def fresh_weights(protocol: Protocol, trial: int, grid: str) -> dict[str, Tensor]:
@@ -170,6 +171,8 @@ def refined_start(
     protocol: Protocol, trial: int, arm: str, coarse: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
     """Return where an arm begins: "new" from fresh weights, the others from the coarse network."""
+    if arm not in CONDITIONS:
+        raise ValueError(f"arm must be one of {one_of(CONDITIONS)}, got {arm!r}.")
     if arm == "new":
         return fresh_weights(protocol, trial, "fine")
     return refine_weights(
@@ -185,11 +188,12 @@ def grid_images(
 
     Pixels are normalised on the fine grid, so that x²ʰ = R xʰ holds for what networks see.
     """
+    check_grid(grid)
     coarse, fine, validation = chosen
     dtype = getattr(torch, protocol.dtype)
 
     def take(index: Tensor, preparation: str) -> Tensor:
-        x = normalise(digits.images[index], protocol.normalisation, dtype)
+        x = normalise(digits.select(index, dtype), protocol.normalisation, dtype)
         x = restrict(x) if grid == "coarse" else prepare(x, preparation, protocol.prolongation)
         return x.to(device)
 

@@ -8,6 +8,8 @@ import torch
 
 from mgcore.lab.cost import bench_race
 from mgcore.lab.cost.bench_race import race
+from mgcore.lab.protocol import Protocol
+from mgcore.lab.trial.trial import draw_split, grid_images
 
 
 def test_all_methods_reach_the_loss_in_about_as_many_steps():
@@ -62,3 +64,22 @@ def test_without_the_rival_the_complaint_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchmin", None)
     with pytest.raises(ValueError, match=r"pytorch-minimize is not installed; accepted: pip"):
         race(count=2)
+
+
+def test_the_problem_has_the_scale_of_the_experiments(monkeypatch):
+    """It was divided by 255 once more, so that the benchmark measured nearly black images."""
+    seen = []
+
+    def recorded(objective, weights, images):
+        seen.append(images)
+        return features(objective, weights, images)
+
+    features = bench_race.features
+    monkeypatch.setattr(bench_race, "features", recorded)
+    race(count=40, drop=0.95, repeats=1)
+    protocol = Protocol.printed(
+        dataset="strokes", n_coarse=40, n_fine=40, n_validation=40, dtype="float64"
+    )
+    digits, chosen = draw_split(protocol, 0)
+    studied = grid_images(protocol, digits, chosen, "fine").training
+    assert 0.8 < float(seen[0].norm() / studied.norm()) < 1.25

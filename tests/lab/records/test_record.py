@@ -187,8 +187,8 @@ def test_what_is_no_record_is_refused(tmp_path, tiny):
     with pytest.raises(RecordError) as raised:
         Record(folder)
     assert str(raised.value) == (
-        f"record: {file} is no protocol: protocol has the unknown field 'colour'; accepted: "
-        "Protocol's."
+        f"record: {file} is no protocol: protocol has the unknown field 'colour'. A newer "
+        "version of mgcore may have written it."
     )
 
 
