@@ -127,8 +127,7 @@ def test_prolonged_images_went_to_the_coarse_grid_and_back(kind, rng):
         (lambda: prepare(torch.zeros(1, 4, 4), "blurred"),
          "preparation must be one of 'original', 'prolonged', got 'blurred'."),
         (lambda: prepare(torch.zeros(1, 1, 27, 27), "prolonged"),
-         "x has grid axes (27, 27); accepted: even sizes, because a coarse cell is made of two "
-         "fine ones along each axis."),
+         "x must have grid axes of even size, two fine cells to a coarse one, got (27, 27)."),
     ],
 )  # fmt: skip
 def test_bad_input_gets_one_sentence(call, sentence):
