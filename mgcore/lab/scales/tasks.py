@@ -48,7 +48,7 @@ def draw_digits(
     """Draw digits, standardised by the mean and the deviation of all training pixels."""
     sizes = (training, validation)
     digits = load_digits(dataset, sum(sizes), FINE_SIDE)
-    fine, held_out = split(len(digits.images), sizes, stream(seed, 0, "pareto"))
+    fine, held_out = split(len(digits), sizes, stream(seed, 0, "pareto"))
     pixels = normalise(digits.images, "unit")
     mean, deviation = pixels[fine].mean(), pixels[fine].std()
     x, x_held_out = ((pixels[index] - mean) / deviation for index in (fine, held_out))
