@@ -1,4 +1,4 @@
-"""Remake requirements.txt from pyproject.toml with uv, whose settings stand there too."""
+"""Remake requirements.txt from pyproject.toml with uv, whose other settings stand there too."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+# Here and not in [tool.uv.pip]: there every `uv pip` command of a reader would be refused.
+EXTRAS = ("book", "cluster", "test")
 
 
 def lock() -> None:
@@ -18,7 +20,7 @@ def lock() -> None:
         Where uv finds no solution; the lock stays as it was.
     """
     command = [sys.executable, "-m", "uv", "pip", "compile", "--upgrade", "--quiet"]
-    command += ["pyproject.toml"]
+    command += ["pyproject.toml", *(f"--extra={extra}" for extra in EXTRAS)]
     found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if found.returncode:
         raise SystemExit(f"uv could not lock pyproject.toml:\n{found.stderr.strip()}")
