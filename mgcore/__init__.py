@@ -6,9 +6,18 @@ studies are in :mod:`mgcore.lab`, which this package never imports.
 """
 
 from mgcore.grids import prolong, restrict
+from mgcore.optimize import minimize_trust_region
 from mgcore.refinement.module import coarsen, refine
 from mgcore.thesis.network import ThesisCNN
 from mgcore.train.resolution_ladder import coarse_to_fine
 
 __version__ = "0.1.0"
-__all__ = ["ThesisCNN", "coarse_to_fine", "coarsen", "prolong", "refine", "restrict"]
+__all__ = [
+    "ThesisCNN",
+    "coarse_to_fine",
+    "coarsen",
+    "minimize_trust_region",
+    "prolong",
+    "refine",
+    "restrict",
+]

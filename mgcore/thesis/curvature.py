@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mgcore.optimize.truncated_cg import Product
-from mgcore.optimize.trust_region import Local
+from mgcore.optimize.trust_region import LocalModel
 from mgcore.thesis.hessian_products import Linearised, softmax_hessian
 from mgcore.thesis.objective import Objective
 
@@ -54,7 +54,7 @@ def local_model(
     labels: Tensor,
     hessian: str = "full",
     memory: int = MEMORY,
-) -> Local:
+) -> LocalModel:
     """Return the objective's value and gradient on a minibatch, and its Hessian product there.
 
     Parameters
@@ -73,7 +73,7 @@ def local_model(
 
     Returns
     -------
-    Local
+    LocalModel
         Vectors are laid out as by :func:`flatten`.  The value is summed in float64.
 
     Raises
@@ -102,7 +102,7 @@ def local_model(
     with torch.no_grad():
         whole = unflatten(gradient, leaves)
         objective.add_penalty_gradient(whole, leaves)
-    return Local(loss + _penalty(objective, leaves), flatten(whole), hvp)
+    return LocalModel(loss + _penalty(objective, leaves), flatten(whole), hvp)
 
 
 def check_labels(labels: Tensor, images: int) -> None:
