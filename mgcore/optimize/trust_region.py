@@ -355,6 +355,7 @@ def trust_region(
             norm = float(here.gradient.norm())
             if not math.isfinite(norm):
                 return ended(here, 4)
+            radius = old_radius
             solve = _along(LowestCurvature(here.gradient / norm, 0.0, 0), here.gradient)
         stuck = result.finite and not result.accepted and torch.equal(old_x + step.p, old_x)
         if result.accepted and (stopped or unbounded == UNBOUNDED_STEPS):

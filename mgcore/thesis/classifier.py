@@ -6,8 +6,6 @@ a quadratic penalty, whose gradient and Hessian products are matrix products wit
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -15,11 +13,10 @@ from torch import Tensor
 from mgcore.optimize.trust_region import LocalModel
 from mgcore.thesis.curvature import check_labels
 from mgcore.thesis.hessian_products import softmax_hessian
-from mgcore.thesis.network import CLASSES, CLASSIFIER, WIDTHS, feature_maps, map_side
+from mgcore.thesis.network import CLASSES, CLASSIFIER, WIDTHS, Weights, feature_maps, map_side
 from mgcore.thesis.objective import Objective
 from mgcore.thesis.regularization import smoothness, smoothness_gradient
 
-Weights = Mapping[str, Tensor]
 BIAS = "classifier.bias"
 
 

@@ -7,8 +7,6 @@ would not fit, every product differentiates the gradient afresh, a chunk of imag
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -16,9 +14,8 @@ from torch import Tensor
 from mgcore.optimize.truncated_cg import Product
 from mgcore.optimize.trust_region import LocalModel
 from mgcore.thesis.hessian_products import Linearised, softmax_hessian
+from mgcore.thesis.network import Weights
 from mgcore.thesis.objective import Objective
-
-Weights = Mapping[str, Tensor]
 
 HESSIANS = ("full", "gauss-newton")
 MEMORY = 3 * 2**30  # bytes that a kept pass may take

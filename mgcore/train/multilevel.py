@@ -146,7 +146,9 @@ def joint_loss(
     """
     shares = [1 / (1 + grids.depth)] * (1 + grids.depth) if shares is None else list(shares)
     if len(shares) != 1 + grids.depth:
-        raise ValueError(f"shares must be {1 + grids.depth} numbers, one for each grid, got {shares}.")
+        raise ValueError(
+            f"shares must be {1 + grids.depth} numbers, one for each grid, got {shares}."
+        )
     terms = [
         share * loss(grids(grids.restricted(images, level), level), labels)
         for level, share in enumerate(shares)
