@@ -63,5 +63,7 @@ def smoothness_gradient(maps: Tensor, alpha: float, h: float = 1.0) -> Tensor:
 @cached_constant
 def _second_difference(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Return GᵀG of one axis, (size, size): 2 on the diagonal but 1 at both ends, −1 beside it."""
-    g = torch.eye(size, dtype=dtype, device=device).diff(dim=0)  # (size − 1, size)
-    return g.T @ g
+    # Cached under torch.inference_mode(), the matrix would break a later backward pass.
+    with torch.inference_mode(False):
+        g = torch.eye(size, dtype=dtype, device=device).diff(dim=0)  # (size − 1, size)
+        return g.T @ g

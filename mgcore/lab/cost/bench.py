@@ -11,11 +11,12 @@ from collections.abc import Callable
 from statistics import median
 
 import torch
+from torch import Tensor
 
 from mgcore.analysis.landscape import filter_normalised_direction, surface
 from mgcore.lab.protocol import CONDITIONS, Protocol
 from mgcore.thesis.network import forward_flops, initial_weights, step_flops
-from mgcore.thesis.objective import Objective
+from mgcore.thesis.objective import Objective, evaluate
 from mgcore.thesis.sgd import train_epoch
 
 
@@ -88,7 +89,13 @@ def surface_rate(resolution: int, pooling: bool, budget: float = 1.0) -> float:
     images, labels = torch.rand(200, 1, resolution, resolution), torch.arange(200) % 10
     steps = torch.linspace(-1, 1, 2)
     flops = len(steps) ** 2 * len(images) * forward_flops(resolution, pooling)
-    plane = lambda: surface(objective, weights, pair, steps, images, labels)  # noqa: E731
+
+    def plane() -> Tensor:
+        return surface(
+            lambda moved: evaluate(objective, moved, images, labels)["objective"],
+            weights, pair, steps,
+        )  # fmt: skip
+
     return flops / seconds(plane, budget)
 
 

@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mgcore.data.images import load_digits
 from mgcore.lab.run.workers import settle_process
-from mgcore.optimize.trust_region import Local, trust_region
+from mgcore.optimize.trust_region import LocalModel, trust_region
 from mgcore.thesis.classifier import ClassifierProblem, features
 from mgcore.thesis.network import CLASSIFIER, initial_weights
 from mgcore.thesis.objective import Objective
@@ -93,11 +93,11 @@ def race(count: int = 300, drop: float = 0.7, seed: int = 0, repeats: int = 3) -
         loss = F.cross_entropy(problem.features @ x[:-10].view(10, -1).T + x[-10:], problem.labels)
         return loss + objective.penalty({**still, CLASSIFIER: x[:-10].view(10, -1)})
 
-    def by_autograd(x: Tensor) -> Local:
+    def by_autograd(x: Tensor) -> LocalModel:
         x = x.detach().requires_grad_()
         value = closure(x)
         (g,) = torch.autograd.grad(value, x, create_graph=True)
-        return Local(
+        return LocalModel(
             float(value.detach()),
             g.detach(),
             lambda d: torch.autograd.grad(g, x, d, retain_graph=True)[0],
@@ -109,10 +109,10 @@ def race(count: int = 300, drop: float = 0.7, seed: int = 0, repeats: int = 3) -
             callback=lambda x: reached(x.detach().flatten()),
         )  # fmt: skip
 
-    def ours(local: Callable[[Tensor], Local], value: Callable[[Tensor], float]) -> Method:
+    def ours(local: Callable[[Tensor], LocalModel], value: Callable[[Tensor], float]) -> Method:
         return lambda reached: trust_region(
             lambda x, _: local(x), lambda x, _: value(x), x0, gtol=1e-12,
-            watch=lambda step, x, value: reached(x),
+            callback=lambda step, x, value: reached(x),
         )  # fmt: skip
 
     methods = {

@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from mgcore.analysis.landscape import filter_normalised_direction, surface
 from mgcore.lab.protocol import Protocol
 from mgcore.lab.trial.phases import stream
-from mgcore.thesis.network import CLASSIFIER, feature_maps
+from mgcore.thesis.network import CLASSIFIER, Weights, feature_maps
+from mgcore.thesis.objective import Objective, evaluate
 
 BLOCKS = 100  # weight maps of the coarse classifier (Fig. 4.2)
 SHOWN = 2  # validation images that are propagated (Fig. 4.4)
@@ -97,9 +99,14 @@ def _surfaces(
         weights = {k: w.to(images.training) for k, w in weights.items()}
         draw = stream(protocol.seed, 0, "directions", grid)  # the same for both fine starts
         pair = tuple(filter_normalised_direction(weights, draw) for _ in range(2))
-        values = surface(
-            protocol.objective(grid), weights, pair, steps,
-            images.training[:count], images.training_labels[:count],
-        )  # fmt: skip
+        objective = protocol.objective(grid)
+        x, y = images.training[:count], images.training_labels[:count]
+
+        def value(
+            moved: Weights, objective: Objective = objective, x: Tensor = x, y: Tensor = y
+        ) -> float:
+            return evaluate(objective, moved, x, y)["objective"]
+
+        values = surface(value, weights, pair, steps)
         arrays[f"surface/{name}"] = values.numpy()
     return arrays

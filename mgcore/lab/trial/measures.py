@@ -12,12 +12,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mgcore.analysis.landscape import curvature, doubling_radius, filter_normalised_direction
+from mgcore.analysis.landscape import (
+    directional_curvature,
+    doubling_radius,
+    filter_normalised_direction,
+)
 from mgcore.analysis.propagation import survival
 from mgcore.data.images import normalise, prepare
 from mgcore.lab.protocol import CONDITIONS, Protocol
 from mgcore.lab.trial.phases import stream
-from mgcore.thesis.network import feature_maps
+from mgcore.thesis.network import Weights, feature_maps
 from mgcore.thesis.objective import evaluate
 
 DIRECTIONS = 4
@@ -99,12 +103,16 @@ def _landscape(
     x, y = images.training[:count], images.training_labels[:count]
     weights = {key: w.to(x) for key, w in weights.items()}
     objective = protocol.objective(grid)
+
+    def loss(moved: Weights) -> float:
+        return evaluate(objective, moved, x, y)["loss"]
+
     found: dict[str, Any] = {"radius": [], "curvature": []}
     draw = stream(protocol.seed, trial, "measures", grid)  # the same for both fine starts
     for _ in range(DIRECTIONS):
         direction = filter_normalised_direction(weights, draw)
-        found["radius"].append(doubling_radius(objective, weights, direction, x, y))
-        found["curvature"].append(curvature(objective, weights, direction, x, y))
+        found["radius"].append(doubling_radius(loss, weights, direction))
+        found["curvature"].append(directional_curvature(loss, weights, direction))
     # A direction is as long as the filters together, whichever was drawn.
     found["length"] = float(sum(d.double().square().sum() for d in direction.values()).sqrt())
     found["loss"] = evaluate(objective, weights, x, y)["loss"]

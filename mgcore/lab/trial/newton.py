@@ -21,7 +21,7 @@ from torch import Tensor
 
 from mgcore.lab.protocol import Protocol
 from mgcore.lab.trial.phases import Images, Method, Progress
-from mgcore.optimize.block_newton import Block, Damped, block_newton_step
+from mgcore.optimize.block_newton import Block, DampedStep, block_newton_step
 from mgcore.optimize.trust_region import trust_region_step
 from mgcore.thesis.classifier import BIAS, ClassifierProblem, features
 from mgcore.thesis.curvature import flatten, local_model, objective_value, unflatten
@@ -66,7 +66,7 @@ def classifier_method(protocol: Protocol) -> Method:
                 [block], here.value, lambda s: problem.value(x + s[0]), now.state.get("share", 1.0)
             )
             x = x + damped.steps[0]
-            products, values = damped.products, damped.values
+            products, values = damped.nhev, damped.nfev
             told = _damped(now, damped)
         now.weights |= {name: w.clone() for name, w in problem.unpack(x).items()}
         work += _cached_work(protocol, len(images.training), 1 + products, values)
@@ -159,10 +159,10 @@ def _package_epoch(
     ]
     damped = block_newton_step(blocks, loss, value, now.state.get("share", 1.0))
     now.weights |= {name: w.clone() for name, w in moved(damped.steps).items()}
-    work = count * (1 + VALUE * (1 + damped.values))
-    work += len(few) * (1 + protocol.product_cost * damped.products)
-    work += _cached_work(protocol, count, 1 + damped.products, 0)
-    return _spend(now, work, damped.products) | _damped(now, damped)
+    work = count * (1 + VALUE * (1 + damped.nfev))
+    work += len(few) * (1 + protocol.product_cost * damped.nhev)
+    work += _cached_work(protocol, count, 1 + damped.nhev, 0)
+    return _spend(now, work, damped.nhev) | _damped(now, damped)
 
 
 def _pieces(images: Images) -> list[tuple[Tensor, Tensor]]:
@@ -200,7 +200,7 @@ def _spend(now: Progress, work: float, products: int) -> dict[str, Any]:
     return told
 
 
-def _damped(now: Progress, damped: Damped) -> dict[str, int]:
+def _damped(now: Progress, damped: DampedStep) -> dict[str, int]:
     """Note where the next line search begins, and whether the method has given up."""
     now.state["share"] = damped.share
     if not damped.accepted:

@@ -7,7 +7,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mgcore.analysis.landscape import curvature, doubling_radius, filter_normalised_direction
+from mgcore.analysis.landscape import (
+    directional_curvature,
+    doubling_radius,
+    filter_normalised_direction,
+)
 from mgcore.analysis.propagation import survival
 from mgcore.data.images import normalise
 from mgcore.grids import prolong, restrict
@@ -61,10 +65,14 @@ def test_landscapes_are_of_the_coarse_minimum_and_of_the_fine_starts(trials, var
         images = kept[f"{grid}_images"]
         some = images.training[:IMAGES], images.training_labels[:IMAGES]
         objective, draw = protocol.objective(grid), stream(0, 3, "measures", grid)
+
+        def loss(moved, objective=objective, some=some):
+            return evaluate(objective, moved, *some)["loss"]
+
         for k in range(DIRECTIONS):  # the two fine starts have the same draws
             direction = filter_normalised_direction(weights, draw)
-            assert found[name]["radius"][k] == doubling_radius(objective, weights, direction, *some)
-            assert found[name]["curvature"][k] == curvature(objective, weights, direction, *some)
+            assert found[name]["radius"][k] == doubling_radius(loss, weights, direction)
+            assert found[name]["curvature"][k] == directional_curvature(loss, weights, direction)
             length = math.sqrt(sum(float(d.square().sum()) for d in direction.values()))
             assert found[name]["length"] == pytest.approx(length, rel=1e-12)
         filters = [w for w in weights.values() if w.ndim > 1]
