@@ -12,7 +12,8 @@ from mgcore.lab.protocol import CONDITIONS
 from mgcore.lab.trial import phases
 from mgcore.lab.trial import trial as study
 from mgcore.lab.trial.phases import stream
-from mgcore.lab.trial.trial import COARSE_FIELDS, grid_images, image_steps, metric_hash, run_trial
+from mgcore.lab.trial.trial import COARSE_FIELDS, grid_images, metric_hash, run_trial
+from mgcore.lab.trial.work import image_steps
 from mgcore.thesis.network import refine_weights
 
 
