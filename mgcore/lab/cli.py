@@ -116,7 +116,7 @@ def _protocol(options: argparse.Namespace, study: str) -> Protocol:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from mgcore.lab.cost import budget
+    from mgcore.lab.cost import plan as budget
 
     if options.check:
         tier = options.tier or "class"
@@ -190,7 +190,7 @@ def _bench(options: argparse.Namespace) -> int:
         return _bench_vectorised(options)
     if options.newton:
         return _bench_newton(options.json)
-    from mgcore.lab.cost import bench_table
+    from mgcore.lab.cost import table as bench_table
 
     rows = bench_table.bench(tuple(options.parts or bench_table.PARTS), options.repeats)
     print(bench_table.show(rows))
@@ -200,21 +200,20 @@ def _bench(options: argparse.Namespace) -> int:
 
 
 def _bench_vectorised(options: argparse.Namespace) -> int:
-    from mgcore.lab.cost.bench_vectorized import vectorised_rates
+    from mgcore.lab.cost.rates import vectorized_rates
 
     device = choose_device(options.device)
-    found = vectorised_rates(device, options.networks)
+    found = vectorized_rates(device, options.networks)
     print(f"{options.networks} networks on {device}")
     for one in found:
         name = f"{one.resolution}×{one.resolution}, {'pooling' if one.pooling else 'no pooling'}"
-        name += f", {one.how}{', TF32' * one.tf32}"
+        name += f", {one.method}{', TF32' * one.tf32}"
         print(f"{name:<50}{one.flops / 1e9:>12.1f} GFLOP/s")
     return 0
 
 
 def _bench_newton(file: Path | None) -> int:
-    from mgcore.lab.cost.bench_newton import product_costs, write
-    from mgcore.lab.cost.bench_race import race
+    from mgcore.lab.cost.newton import product_costs, race, write
 
     costs, races = product_costs(), race()
     print(f"{'Hessian product at 28×28':<50}{'gradients':>10}")
