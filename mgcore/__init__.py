@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mgcore.grids import prolong, restrict
     from mgcore.kernels import coarsen_kernel, refine_kernel
-    from mgcore.optimize.trust_region import minimize_trust_region
+    from mgcore.optimize.minimize import minimize_trust_region
     from mgcore.refinement.module import coarsen, refine
     from mgcore.thesis.network import ThesisCNN
     from mgcore.train.resolution_ladder import coarse_to_fine

@@ -205,7 +205,7 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from mgcore.lab.cost import budget
+    from mgcore.lab.cost import plan as budget
 
     tiers = tuple(SIZES)
     if options.check:
@@ -342,7 +342,7 @@ def _bench(options: argparse.Namespace) -> int:
         return _bench_vectorized(options)
     if options.part == "newton":
         return _bench_newton(options.json)
-    from mgcore.lab.cost import bench_table
+    from mgcore.lab.cost import table as bench_table
 
     parts = tuple(bench_table.PARTS) if options.part is None else (options.part,)
     _say(f"measuring {', '.join(parts)}: some minutes, best on an otherwise idle machine")
@@ -354,23 +354,22 @@ def _bench(options: argparse.Namespace) -> int:
 
 
 def _bench_vectorized(options: argparse.Namespace) -> int:
-    from mgcore.lab.cost.bench_vectorized import vectorised_rates
+    from mgcore.lab.cost.rates import vectorized_rates
     from mgcore.lab.run.workers import choose_device
 
     device = choose_device(options.device)
     _say(f"measuring training steps of {options.networks} networks on {device}")
-    found = vectorised_rates(device, options.networks)
+    found = vectorized_rates(device, options.networks)
     print(f"{options.networks} networks on {device}")
     for one in found:
         name = f"{one.resolution}×{one.resolution}, {'pooling' if one.pooling else 'no pooling'}"
-        name += f", {one.how}{', TF32' * one.tf32}"
+        name += f", {one.method}{', TF32' * one.tf32}"
         print(f"{name:<50}{one.flops / 1e9:>12.1f} GFLOP/s")
     return DONE
 
 
 def _bench_newton(file: Path | None) -> int:
-    from mgcore.lab.cost.bench_newton import product_costs, write
-    from mgcore.lab.cost.bench_race import race
+    from mgcore.lab.cost.newton import product_costs, race, write
 
     _say("measuring Hessian products")
     costs = product_costs()

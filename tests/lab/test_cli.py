@@ -10,12 +10,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from mgcore.lab.cost.bench_table import PARTS
 
 import mgcore
 import mgcore.lab.cli as command_line
 from mgcore.lab import STUDIES, Record, study_protocol
 from mgcore.lab.cli import main
-from mgcore.lab.cost.bench_table import PARTS
 from mgcore.lab.protocol.studies import CHAPTERS, DEFAULT_TRIALS
 from mgcore.lab.records.record import reader_folder
 from mgcore.lab.run.workers import DEVICES
@@ -137,8 +137,8 @@ def test_a_claims_file_that_is_bad_or_absent_is_one_sentence(asked, tmp_path, ca
 
 
 def test_the_plan_has_a_line_for_every_chapter_at_every_tier(monkeypatch, capsys):
-    from mgcore.lab.cost import budget
-    from mgcore.lab.cost.prices import Prices
+    from mgcore.lab.cost import plan as budget
+    from mgcore.lab.cost.plan import Prices
 
     cost = budget.Cost(seconds=7200.0, memory_gib=2.0, disk_mb=30.0)
     monkeypatch.setattr(budget, "prices_for", lambda *_: Prices({}, 1.0, 2))
@@ -158,7 +158,7 @@ def test_the_plan_has_a_line_for_every_chapter_at_every_tier(monkeypatch, capsys
 
 
 def test_a_plan_is_checked_by_running(monkeypatch, capsys, tmp_path):
-    from mgcore.lab.cost import budget
+    from mgcore.lab.cost import plan as budget
 
     asked = []
     monkeypatch.setattr(

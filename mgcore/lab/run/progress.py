@@ -21,7 +21,7 @@ from mgcore.lab.protocol import CONDITIONS, Protocol
 from mgcore.lab.records.files import RecordError
 from mgcore.lab.records.record import Record
 from mgcore.lab.run.locks import Claims
-from mgcore.lab.trial.trial import image_steps
+from mgcore.lab.trial.work import image_steps
 
 LOOK = 0.5  # seconds between two looks
 TRAINING = 0.9  # share of a trial; what its networks are measured for comes after it

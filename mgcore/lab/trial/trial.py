@@ -204,15 +204,6 @@ def grid_images(
     )  # fmt: skip
 
 
-def image_steps(protocol: Protocol, arms: tuple[str, ...] = CONDITIONS) -> int:
-    """Return the image-steps of one trial, the unit of :func:`run_trial`'s `tick`."""
-    coarse = protocol.n_coarse * protocol.coarse_epochs if set(arms) != {"new"} else 0
-    epochs = protocol.fine_epochs
-    if protocol.newton_method:
-        epochs += protocol.classifier_epochs
-    return coarse + len(arms) * protocol.n_fine * epochs
-
-
 def metric_hash(trials: list[dict[str, Any]]) -> str:
     """Return the SHA-256 over the metric fields of trials, in the order of their numbers.
 

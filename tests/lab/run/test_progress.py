@@ -12,7 +12,7 @@ from mgcore.lab.run import progress
 from mgcore.lab.run.locks import Claims
 from mgcore.lab.run.progress import Ticker, Watch, follow
 from mgcore.lab.trial import measures
-from mgcore.lab.trial.trial import image_steps
+from mgcore.lab.trial.work import image_steps
 
 
 class Screen(io.StringIO):

@@ -12,7 +12,7 @@ from mgcore.lab.protocol import CONDITIONS
 from mgcore.lab.trial import phases
 from mgcore.lab.trial import trial as study
 from mgcore.lab.trial.phases import stream
-from mgcore.lab.trial.trial import COARSE_FIELDS, grid_images, image_steps, metric_hash, run_trial
+from mgcore.lab.trial.trial import COARSE_FIELDS, grid_images, metric_hash, run_trial
 from mgcore.thesis.network import refine_weights
 
 
@@ -197,14 +197,6 @@ def test_scratch_is_the_checkpoints_of_the_fine_arms(tiny, tmp_path):
     assert run_trial(tiny(), 0)["scratch"] == []
 
 
-def test_image_steps_are_what_the_bar_is_told(tiny):
-    for arms in (CONDITIONS, ("new",), ("new", "transfer")):
-        ticks = []
-        run_trial(tiny(), 0, arms=arms, tick=ticks.append)
-        assert sum(ticks) == image_steps(tiny(), arms)
-    assert image_steps(tiny()) == 24 * 3 + 3 * 16 * 3
-
-
 def test_seconds_are_those_of_each_phase_and_the_whole(tiny):
     seconds = run_trial(tiny(), 0)["seconds"]
     assert set(seconds) == {"coarse", *CONDITIONS, "whole"}
@@ -278,13 +270,6 @@ def test_the_second_stage_is_by_the_method_that_the_protocol_names(tiny, epochs)
     assert joint["new"][0] == plain["metrics"]["new"][0]
     # Both stages count their work from nothing.
     assert 0 < joint["new"][1]["work"] < joint["new"][2]["work"]
-
-
-@pytest.mark.parametrize("retraining", ["classifier", "joint"])
-def test_image_steps_count_both_stages(tiny, retraining):
-    protocol, ticks = tiny(retraining=retraining, classifier_epochs=2, newton="meganet"), []
-    run_trial(protocol, 0, tick=ticks.append)
-    assert sum(ticks) == image_steps(protocol) == 24 * 3 + 3 * 16 * (2 + 3)
 
 
 def test_the_hash_covers_metrics_alone_in_the_order_of_trials():

@@ -1,29 +1,19 @@
-"""Counts of operations, and rates made of them on cases too small to time."""
+"""Rates: the operations they count, on cases too small to time."""
 
 import pytest
 import torch
 
-from mgcore.lab.cost import bench
-from mgcore.lab.cost.bench import (
+from mgcore.lab.cost import rates
+from mgcore.lab.cost.rates import (
     seconds,
     sgemm_rate,
     step_rate,
     surface_rate,
     training_rate,
-    trial_flops,
-)
-from mgcore.lab.protocol import Protocol
+    vectorized_rates,
+)  # fmt: skip
+from mgcore.thesis.ensemble import LOWERINGS
 from mgcore.thesis.network import forward_flops, step_flops
-
-
-def test_the_operations_of_table_4_1_are_what_hand_arithmetic_says():
-    flops = trial_flops(Protocol.printed())
-    # One image forward at 28×28: 784 cells × 9 × (32 + 32·64) products, and 50,176 × 10.
-    image = 2 * (784 * 9 * (32 + 32 * 64) + 50_176 * 10)
-    step = 3 * image - 2 * 784 * 9 * 32
-    assert flops["fine", "training"] == 3 * 9_984 * 10 * step  # 312 whole minibatches an epoch
-    assert flops["fine", "evaluation"] == 3 * (3 * 20_000 + 8 * 2_000) * image
-    assert flops["coarse", "training"] == pytest.approx(40_000 * 20 * step / 4)
 
 
 def test_a_time_is_a_median_after_a_first_call_that_does_not_count():
@@ -50,6 +40,18 @@ def test_a_rate_is_operations_over_seconds(rate, flops, monkeypatch):
         done.append(budget)
         return 4.0
 
-    monkeypatch.setattr(bench, "seconds", four)
+    monkeypatch.setattr(rates, "seconds", four)
     assert rate() == flops / 4 and done == [0.0]
     assert torch.is_grad_enabled()
+
+
+def test_every_method_of_training_an_ensemble_is_measured():
+    measured = vectorized_rates("cpu", networks=2, steps=1, repeats=1, sides=(8,), batch=4)
+    methods = [(one.method, one.pooling) for one in measured]
+    assert sorted(methods) == sorted(
+        (method, pooling)
+        for method in (*LOWERINGS, "one after another")
+        for pooling in (False, True)
+    )
+    assert all(one.flops > 0 and not one.tf32 for one in measured)
+    assert not torch.backends.cuda.matmul.allow_tf32
