@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, NoReturn
 
 from mgcore import __version__
 from mgcore.lab.protocol.presets import SIZES
-from mgcore.lab.protocol.studies import CHAPTERS, DEFAULT_TRIALS, STUDIES, describe, study_protocol
+from mgcore.lab.protocol.studies import (
+    CHAPTERS,
+    DEFAULT_TRIALS,
+    STUDIES,
+    default_dataset,
+    describe,
+    study_protocol,
+)
 
 if TYPE_CHECKING:
     from mgcore.lab.protocol import Protocol

@@ -1,4 +1,4 @@
-"""Refine or coarsen any network: the same network for images of twice or half the resolution.
+"""Any network at twice, or half, the resolution (beyond the thesis, which has one network).
 
 Convolution kernels change by the Galerkin condition or are copied, dense layers that read
 flattened maps are prolonged or restricted, all other weights are kept.  The role of a weight is
@@ -29,35 +29,6 @@ BATCH = 64  # images at a time when statistics are estimated from a tensor
 Network = TypeVar("Network", bound=nn.Module)
 
 logger = logging.getLogger(__name__)
-Network = TypeVar("Network", bound=nn.Module)
-
-
-@overload
-def refine(
-    model: Network,
-    input_shape: Sequence[int],
-    *,
-    stencils: str = ...,
-    prolongation: str = ...,
-    axes: Sequence[int] | None = ...,
-    statistics: Tensor | Iterable | None = ...,
-    report: Callable[[Report], object] | None = ...,
-    return_report: Literal[False] = ...,
-) -> Network: ...
-
-
-@overload
-def refine(
-    model: Network,
-    input_shape: Sequence[int],
-    *,
-    stencils: str = ...,
-    prolongation: str = ...,
-    axes: Sequence[int] | None = ...,
-    statistics: Tensor | Iterable | None = ...,
-    report: Callable[[Report], object] | None = ...,
-    return_report: Literal[True],
-) -> tuple[Network, Report]: ...
 
 
 @overload

@@ -233,8 +233,6 @@ def _quiet(model: nn.Module, device: str) -> Iterator[None]:
 def trace(model: nn.Module, input_shape: Sequence[int]) -> Trace:
     """Run `model` once, in eval mode and without gradients, and return what its weights do.
 
-    A compiled model is run as the module that it was made from.
-
     Parameters
     ----------
     model : Module
@@ -332,7 +330,6 @@ class Tracer(TorchDispatchMode):
         kwargs = kwargs or {}
         tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
         self.last = tuple(self.names[x][0] for x in tensors if x in self.names)
-        self.touched.update(self.last)
         packet = func.overloadpacket
         scaled = {id(x): self.scaled[x] for x in tensors if x in self.scaled}
         if packet in (aten.mm, aten.addmm):
@@ -469,28 +466,6 @@ class Tracer(TorchDispatchMode):
         if layout:
             self.layouts[out] = (layout[0], (Factor("channel", out.shape[1]),))
         return out
-
-
-def copy_module(model: nn.Module) -> nn.Module:
-    """Return a deep copy of a module whose parameters are ordinary tensors.
-
-    Raises
-    ------
-    ValueError
-        If a tensor of the module is computed from others and cannot be copied.
-    """
-    try:
-        return copy.deepcopy(model)
-    except RuntimeError as error:
-        for place, module in model.named_modules():
-            for name, value in vars(module).items():
-                if isinstance(value, Tensor) and value.grad_fn is not None:
-                    full = f"{place}.{name}" if place else name
-                    raise ValueError(
-                        f"{full} is computed from other tensors, and a model with such a tensor "
-                        f"cannot be copied. {COMPUTED}"
-                    ) from error
-        raise
 
 
 def trace_both(

@@ -8,9 +8,10 @@ from mgcore.lab.pages.chapters import numbers, provenance
 from mgcore.lab.pages.tables import Table, results_table
 from mgcore.lab.protocol import CONDITIONS
 from mgcore.lab.protocol.printed_tables import Pairs
+from mgcore.lab.records.files import NotRecordedError
 from mgcore.lab.records.study import Study, recorded
 from mgcore.lab.verdict.agreement import interval
-from mgcore.lab.verdict.claims import Claim, Verdict, decide
+from mgcore.lab.verdict.claims import Claim, UndefinedQuotientError, Verdict, decide
 from mgcore.lab.verdict.metrics import cell, trials_of
 
 Studies = Mapping[str, Study]
@@ -44,7 +45,7 @@ def verdicts(
             against = (others or {}).get(claim.against.get(study.name, ""))
             try:
                 verdict = decide(claim, study.name, study.trials, against and against.trials)
-            except ValueError:  # a quotient of what is not positive, as in tiny networks
+            except (NotRecordedError, UndefinedQuotientError):
                 continue
             found.setdefault(claim.id, {})[heading] = verdict
     return found

@@ -66,7 +66,6 @@ def snapshots(
     protocol = record.protocol
     digits, _ = draw_split(protocol, TRIAL, digits)
     found: dict[str, list[dict[str, Tensor]]] = {}
-    kept: dict[str, Any] = {}
 
     def begin(name: str) -> None:
         if name != "coarse":
@@ -82,9 +81,7 @@ def snapshots(
 
     with one_thread():  # as a study runs its trials: the order of sums hangs on it
         # The key of a checkpoint tells the number of threads, so all of it is in here.
-        result = run_trial(
-            protocol, TRIAL, cache=cache, digits=digits, begin=begin, tick=tick, keep=kept
-        )
+        result = run_trial(protocol, TRIAL, cache=cache, digits=digits, begin=begin, tick=tick)
     outcome = same_seeds([{"trial": TRIAL} | result], [record.trial(TRIAL)])
     if not outcome.agrees:
         raise RecordError(
@@ -93,7 +90,7 @@ def snapshots(
         )
     dtype = getattr(torch, protocol.dtype)
     for arm in CONDITIONS:
-        found[arm].insert(0, {name: w.to(dtype) for name, w in kept["starts"][arm].items()})
+        found[arm].insert(0, {name: w.to(dtype) for name, w in result["kept"].starts[arm].items()})
         if len(found[arm]) != protocol.fine_epochs + 1:
             raise RecordError(
                 f"cache: {cache} held a fine network of this trial, so that its way there is "

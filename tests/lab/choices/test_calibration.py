@@ -26,7 +26,7 @@ from mgcore.lab.protocol import Protocol
 from mgcore.lab.protocol.presets import CHOSEN
 from mgcore.lab.protocol.printed_tables import TABLE_4_1
 from mgcore.lab.protocol.studies import study_protocol
-from mgcore.lab.trial.phases import Progress
+from mgcore.lab.records.checkpoints import PhaseState
 from mgcore.lab.trial.trial import run_trial
 
 RECORDS = Path(__file__).parents[3] / "book" / "records"
@@ -121,12 +121,12 @@ def test_a_run_is_the_studys_new_arm_and_sees_one_validation_image(monkeypatch, 
 
     monkeypatch.setattr(calibration, "run_phase", watched)
     run = calibration._run({"momentum": 0.5}, True, 2)
-    study = run_trial(tiny(momentum=0.5, pooling=True), 2, arms=("new",))
+    study = run_trial(tiny(momentum=0.5, pooling=True), 2, conditions=("new",))
     history = study["metrics"]["new"]
     assert run["training_accuracy"] == [history[e]["training_accuracy"] for e in (1, -1)]
     assert len(seen[0].validation) == 1
 
-    def diverge(*_, **__) -> Progress:
+    def diverge(*_, **__) -> PhaseState:
         raise FloatingPointError
 
     monkeypatch.setattr(calibration, "run_phase", diverge)

@@ -21,9 +21,10 @@ from mgcore.thesis.network import feature_maps, forward
 
 def write(folder, protocol) -> tuple[Record, dict]:
     """Record trial 0 as a study does; return the record, and what the trial kept."""
-    record, kept = Record.create(folder, protocol), {}
+    record = Record.create(folder, protocol)
     with one_thread():
-        result = run_trial(protocol, 0, keep=kept)
+        result = run_trial(protocol, 0)
+        kept = result["kept"]
     circumstances = {"seconds": result["seconds"]}
     record.add({"trial": 0, "metrics": result["metrics"], "circumstances": circumstances})
     record.write_arrays(collect(protocol, kept))
@@ -44,9 +45,9 @@ def test_weights_begin_at_the_start_and_end_where_the_trial_does(recorded, tmp_p
     record, kept = recorded
     result, weights = snapshots(record, tmp_path / "cache")
     assert result["metrics"] == record.trial(0)["metrics"]
-    images = kept["fine_images"]
+    images = kept.fine_images
     for arm in CONDITIONS:
-        ends = (kept["starts"][arm], kept["phases"][arm].weights)
+        ends = (kept.starts[arm], kept.phases[arm].weights)
         for found, wanted in zip((weights[arm][0], weights[arm][-1]), ends, strict=True):
             assert all(torch.equal(found[name], wanted[name].double()) for name in wanted)
         # In between: each is the network that was measured after that epoch.
@@ -79,11 +80,11 @@ def test_maps_are_those_of_the_record_at_the_last_epoch(recorded, content):
 def test_at_epoch_0_maps_are_those_of_the_starts(recorded, content):
     record, kept = recorded
     arrays = record.arrays()
-    place = [kept["chosen"][2].tolist().index(i) for i in arrays["digits/indices"].tolist()]
-    x = grid_images(record.protocol, kept["digits"], kept["chosen"], "fine").validation[place]
+    place = [kept.indices[2].tolist().index(i) for i in arrays["digits/indices"].tolist()]
+    x = grid_images(record.protocol, kept.digits, kept.indices, "fine").validation[place]
     levels, largest = unpack(content["maps"])
     for a, arm in enumerate(CONDITIONS):
-        start = {name: w.double() for name, w in kept["starts"][arm].items()}
+        start = {name: w.double() for name, w in kept.starts[arm].items()}
         for k, maps in enumerate(feature_maps(start, x, False)):
             wanted = maps[:, content["channels"][LAYERS[k]]].numpy()
             found = levels[a, 0, :, k] / 255 * largest[a, 0, :, k][..., None, None]
@@ -97,7 +98,7 @@ def test_at_epoch_0_maps_are_those_of_the_starts(recorded, content):
     assert np.all(changed[:, 0] == 0) and np.all(changed[:, 1:] > 0)
     ends = [
         feature_maps(w, x, False)
-        for w in (kept["starts"]["transfer"], kept["phases"]["transfer"].weights)
+        for w in (kept.starts["transfer"], kept.phases["transfer"].weights)
     ]
     for k in range(len(LAYERS)):
         before, after = (maps[k][1].double() for maps in ends)

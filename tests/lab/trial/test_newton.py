@@ -304,7 +304,7 @@ def test_rows_tell_what_an_epoch_did_and_work_never_decreases(tiny, stage, kind)
     assert all(set(row) == measured | told for row in now.history[1:])
     work = [row["work"] for row in now.history[1:]]
     assert work == sorted(work) and work[0] > 0
-    assert now.state["work"] == pytest.approx(work[-1], abs=0.05)
+    assert now.method_state["work"] == pytest.approx(work[-1], abs=0.05)
 
 
 @pytest.mark.parametrize("kind", ["steihaug", "meganet"])
