@@ -410,7 +410,7 @@ def _across(options: argparse.Namespace) -> int:
 
 
 def _propagation(options: argparse.Namespace) -> int:
-    from mgcore.lab.pages.propagating import read_propagation, run_propagation
+    from mgcore.lab.pages.propagation_explorer import read_propagation, run_propagation
 
     run_propagation(options.folder)
     for name, content in read_propagation(options.folder).items():

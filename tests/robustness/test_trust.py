@@ -19,7 +19,7 @@ from notebooks import ROOT
 
 import mgcore.lab.cli as command
 from mgcore.lab import STUDIES, Protocol, Record, RecordError, study_protocol
-from mgcore.lab.pages import chapters
+from mgcore.lab.pages import study_page
 from mgcore.lab.protocol import CONDITIONS
 from mgcore.lab.records.checkpoints import load
 from mgcore.lab.records.files import as_text
@@ -126,7 +126,7 @@ def test_papermill_parameters_become_literals(value):
     assert [type(node) for node in tree.body] == [ast.Assign] * 2
     assert ast.literal_eval(tree.body[0].value) == value
     with pytest.raises(ValueError, match="tier must be one of"):
-        chapters.obtain("baseline-original", tier=value)
+        study_page.obtain("baseline-original", tier=value)
 
 
 @pytest.mark.parametrize("value", [v for v in HARMFUL if "\n" not in v])
@@ -292,7 +292,7 @@ def test_parameters_are_accepted_or_refused_and_paths_stay_inside(tier, trials, 
                 (study, tier), (study, "smoke", trials), (study, "smoke", 1, device),
                 (study, "smoke", 1, "cpu", "strokes", seed),
             ):  # fmt: skip
-                one_sentence(chapters.obtain, *given)
+                one_sentence(study_page.obtain, *given)
     inside = (ROOT / "_build" / "records").resolve()
     assert all(inside in place.resolve().parents for place in places)
     for function in (check_trials, choose_device, study_protocol):

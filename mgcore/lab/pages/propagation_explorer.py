@@ -1,9 +1,9 @@
-"""How two digits pass through the three fine networks, from arrival and after each epoch.
+"""Feature maps of two digits in the three fine networks, before retraining and after each epoch.
 
-The thesis shows networks after retraining (Fig. 4.4).  What a start brings along and what
-retraining adds can only be told apart along the way, and a record keeps no weights.  So trial 0 is
-run again, its networks are read off the checkpoints between epochs, and the run must be the
-recorded one.  ``python -m mgcore propagation book/records/propagation`` makes the book's files, on
+The thesis shows feature maps after retraining (Fig. 4.4).  Maps from every epoch separate the
+effect of the initialisation from that of retraining.  A record stores no weights, so trial 0 is
+run again and its networks are read from the checkpoints between epochs; the rerun must agree with
+the record.  ``python -m mgcore propagation book/records/propagation`` makes the book's files, on
 MNIST; ``book/tools/propagation_data.py`` makes the explorer's data from them.
 """
 
@@ -32,7 +32,7 @@ from mgcore.thesis.network import feature_maps, forward
 
 STUDIES = ("baseline-original-class", "baseline-prolonged-class")
 LAYERS = ("conv1", "conv2")
-CHANNELS = 4  # of those that the record's figures show: the first that were drawn
+CHANNELS = 4  # the first of the channels that the record stores for its figures
 TRIAL = 0
 LEVELS = 255  # the largest value of a map
 
@@ -40,15 +40,15 @@ LEVELS = 255  # the largest value of a map
 def snapshots(
     record: Record, cache: Path, digits: Digits | None = None
 ) -> tuple[dict[str, Any], dict[str, list[dict[str, Tensor]]]]:
-    """Run the recorded trial 0 again, and keep each fine network's weights along the way.
+    """Run the recorded trial 0 again, and return the weights of each fine network by epoch.
 
     Parameters
     ----------
     record : Record
         Of a study with trial 0.
     cache : Path
-        Folder for checkpoints.  A coarse network that lies there is used again; fine networks must
-        not, or what was before their last epoch would be missing.
+        Folder for checkpoints.  A coarse network found there is reused.  The folder must hold no
+        fine network of this trial, since its earlier epochs would be missing.
     digits : Digits, optional
         The pool to draw from, instead of the protocol's data set.
 
@@ -56,12 +56,12 @@ def snapshots(
     -------
     (trial, weights)
         The trial's result, with ``"agreement"``, a sentence on how it compares with the recorded
-        one; and by arm the weights at arrival and after each epoch.
+        one; and by condition the weights before retraining and after each epoch.
 
     Raises
     ------
     RecordError
-        If the run is not the recorded trial.
+        If the rerun does not agree with the record.
     """
     protocol = record.protocol
     digits, _ = draw_split(protocol, TRIAL, digits)
@@ -76,31 +76,33 @@ def snapshots(
         if name is None:  # the coarse network is still being trained
             return
         file = checkpoint_file(cache, protocol, TRIAL, name, "fine", "cpu", None, digits)
-        if (now := load(file, "cpu")) is not None:
-            found[name].append(now.weights)
+        if (checkpoint := load(file, "cpu")) is not None:
+            found[name].append(checkpoint.weights)
 
-    with one_thread():  # as a study runs its trials: the order of sums hangs on it
-        # The key of a checkpoint tells the number of threads, so all of it is in here.
+    with one_thread():  # the order of sums depends on the threads, as does a checkpoint's key
         result = run_trial(protocol, TRIAL, cache=cache, digits=digits, begin=begin, tick=tick)
     outcome = same_seeds([{"trial": TRIAL} | result], [record.trial(TRIAL)])
     if not outcome.agrees:
         raise RecordError(
-            f"record: this run is not trial {TRIAL} of {record.folder} "
-            f"({outcome.sentence.removesuffix('.')}); accepted: the record's own data and code."
+            f"The rerun does not agree with trial {TRIAL} of {record.folder} "
+            f"({outcome.sentence.removesuffix('.')}). Use the data and the code of the record."
         )
     dtype = getattr(torch, protocol.dtype)
-    for arm in CONDITIONS:
-        found[arm].insert(0, {name: w.to(dtype) for name, w in result["kept"].starts[arm].items()})
-        if len(found[arm]) != protocol.fine_epochs + 1:
+    for condition in CONDITIONS:
+        start = result["kept"].starts[condition]
+        found[condition].insert(0, {name: w.to(dtype) for name, w in start.items()})
+        if len(found[condition]) != protocol.fine_epochs + 1:
             raise RecordError(
-                f"cache: {cache} held a fine network of this trial, so that its way there is "
-                "missing; accepted: an empty folder."
+                f"{cache} holds a fine network of this trial, so that earlier epochs are missing. "
+                "Give an empty folder."
             )
     return result | {"agreement": outcome.sentence}, found
 
 
-def propagate(record: Record, cache: Path, digits: Digits | None = None) -> dict[str, Any]:
-    """Pass the digits of a record's figures through its networks, from arrival to the last epoch.
+def propagation_by_epoch(
+    record: Record, cache: Path, digits: Digits | None = None
+) -> dict[str, Any]:
+    """Return the feature maps of a record's two digits, before retraining and after each epoch.
 
     Parameters
     ----------
@@ -111,22 +113,22 @@ def propagate(record: Record, cache: Path, digits: Digits | None = None) -> dict
     -------
     dict
         What is written to a file: ``labels`` of the digits and ``channels`` by layer, which are
-        those of the record's figures; ``metrics`` by arm, a row for each epoch, and ``agreement``,
-        how they compare with the record's; ``maps`` and ``images`` as :func:`unpack` reads them.
-        By arm, epoch and digit, ``answers``: the class and its probability; and by arm, epoch,
-        digit and layer, ``changed``: by what share of their norm at arrival the maps of all
-        channels have moved.
+        those of the record's figures; ``metrics`` by condition, a row for each epoch, and
+        ``agreement``, how they compare with the record's; ``maps`` and ``images`` as :func:`unpack` reads them.
+        By condition, epoch and digit, ``answers``: the class and its probability; and by condition,
+        epoch, digit and layer, ``changed``: the change of the maps of all channels since before
+        retraining, relative to their norm there.
 
     Raises
     ------
     ValueError
-        If the network pools: its layers are not of one size.
+        If the network has pooling, since its layers differ in size.
     RecordError
-        If the run is not the recorded trial, or the record has no figures.
+        If the rerun does not agree with the record, or the record has no arrays for figures.
     """
     protocol = record.protocol
     if protocol.pooling:
-        raise ValueError("pooling=True; accepted: a study without pooling.")
+        raise ValueError("The study must have no pooling, got pooling=True.")
     figures = record.arrays()
     pool, chosen = draw_split(protocol, TRIAL, digits)
     result, networks = snapshots(record, cache, pool)
@@ -136,8 +138,10 @@ def propagate(record: Record, cache: Path, digits: Digits | None = None) -> dict
     channels = {layer: figures[f"channels/{layer}"][:CHANNELS].tolist() for layer in LAYERS}
 
     maps, answers, changed = [], [], []
-    for arm in CONDITIONS:
-        seen = [feature_maps(weights, x, False, protocol.padding) for weights in networks[arm]]
+    for condition in CONDITIONS:
+        seen = [
+            feature_maps(weights, x, False, protocol.padding) for weights in networks[condition]
+        ]
         some = [
             torch.stack(
                 [m[:, channels[layer]] for layer, m in zip(LAYERS, both, strict=True)], dim=1
@@ -145,17 +149,19 @@ def propagate(record: Record, cache: Path, digits: Digits | None = None) -> dict
             for both in seen
         ]
         maps.append(torch.stack(some))  # (epochs, digits, layers, channels, n, n)
-        likely = [forward(w, x, False, protocol.padding).softmax(1).max(1) for w in networks[arm]]
+        likely = [
+            forward(w, x, False, protocol.padding).softmax(1).max(1) for w in networks[condition]
+        ]
         answers.append(
             [[[int(k), round(float(p), 4)] for p, k in zip(*top, strict=True)] for top in likely]
         )
-        changed.append([_moved(both, seen[0]) for both in seen])
+        changed.append([_changed(both, seen[0]) for both in seen])
     return {
         "study": record.folder.name,
         "trial": TRIAL,
         "protocol": protocol.key(),
         "agreement": result["agreement"],
-        "metrics": {arm: result["metrics"][arm] for arm in CONDITIONS},
+        "metrics": {condition: result["metrics"][condition] for condition in CONDITIONS},
         "labels": figures["digits/labels"].tolist(),
         "channels": channels,
         "images": pack((x - x.amin(dim=(1, 2, 3), keepdim=True))[:, 0].numpy()),
@@ -165,17 +171,17 @@ def propagate(record: Record, cache: Path, digits: Digits | None = None) -> dict
     }
 
 
-def _moved(now: list[Tensor], before: list[Tensor]) -> list[list[float]]:
-    """Return ‖now − before‖ / ‖before‖ by digit and layer."""
+def _changed(current: list[Tensor], initial: list[Tensor]) -> list[list[float]]:
+    """Return ‖current − initial‖ / ‖initial‖ by digit and layer."""
     share = [
         (a - b).flatten(1).norm(dim=1) / b.flatten(1).norm(dim=1)
-        for a, b in zip(now, before, strict=True)
+        for a, b in zip(current, initial, strict=True)
     ]
     return [[round(float(s), 4) for s in digit] for digit in torch.stack(share, dim=1)]
 
 
 def pack(maps: np.ndarray) -> dict[str, Any]:
-    """Return maps for a file: each in 8 bits of its own largest value.
+    """Return maps as JSON values, each in 8 bits relative to its largest value.
 
     Parameters
     ----------
@@ -220,7 +226,7 @@ def run_propagation(folder: Path) -> None:
             for name in STUDIES
         ]
         # One after the other: they have the coarse network in common.
-        for one in run_missing(propagate, jobs, 1):
+        for one in run_missing(propagation_by_epoch, jobs, 1):
             print(f"{one['study']}: written", flush=True)
 
 

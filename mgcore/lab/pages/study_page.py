@@ -1,12 +1,13 @@
-"""What every experiment chapter does before it shows anything: find its record or make one.
+"""The study that a chapter shows: find its record, or run it.
 
-The defaults of a chapter show the committed record and need no data.  A reader who names trials,
-a tier, a data set or a seed gets a run of their own below ``_build/records``, which is then held
-against the committed record.
+A chapter with default parameters shows the committed record and needs no data.  A chapter with
+other trials, another tier, data set or seed runs the study below ``_build/records`` and compares
+the outcome with the committed record.
 """
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,7 +36,7 @@ def check_choice(
     dataset: str = "auto",
     seed: int = 0,
 ) -> Protocol:
-    """Return the protocol of what a chapter is asked for; nothing is run.
+    """Return the protocol for the parameters of a chapter, without running anything.
 
     Parameters
     ----------
@@ -45,7 +46,7 @@ def check_choice(
     Raises
     ------
     ValueError
-        If a parameter is not accepted.
+        If a parameter has no meaning.
     """
     if trials is not None:
         check_trials(trials)
@@ -76,9 +77,9 @@ def obtain(
         A key of :data:`mgcore.lab.protocol.studies.STUDIES`.
     tier : {"smoke", "class", "paper"}
     trials : int, optional
-        None shows what the committed record holds, and runs the tier's usual number where there
-        is none.  A number is run afresh, so that it can be compared with the record; only where
-        it exceeds the record's are the recorded trials taken over and topped up.
+        None shows all trials of the committed record, or runs the tier's default number if there
+        is no record.  A number of trials is run anew, to be compared with the record; if the
+        number exceeds the record's, the recorded trials are reused and the missing ones run.
     device : {"auto", "cpu", "cuda"}
     dataset : str
         ``"auto"`` or a key of :data:`mgcore.data.images.DATASETS`.
@@ -93,7 +94,7 @@ def obtain(
     Raises
     ------
     ValueError
-        If a parameter is not accepted.
+        If a parameter has no meaning.
     """
     protocol = check_choice(study, tier, trials, device, dataset, seed)
     record = committed(study, tier)
@@ -107,41 +108,41 @@ def obtain(
     return Study(study, run, run.trials(count), recorded=False)
 
 
-def beside(study: str, **choice: Any) -> Study:
-    """Return a study that a chapter only compares its own with: as recorded, where it is.
+def comparison_study(study: str, **choice: Any) -> Study:
+    """Return a study that a chapter shows for comparison: the committed record, if there is one.
 
     Parameters
     ----------
     study : str
     **choice
-        As for :func:`obtain`; trials are run only where the committed record has another protocol,
-        which another seed is too.
+        As for :func:`obtain`.  Trials are run only if the committed record has another protocol;
+        another seed is another protocol.
     """
-    asked = {name: value for name, value in choice.items() if name != "progress"}
-    protocol = check_choice(study, **asked)
-    found = recorded(study, protocol.tier)
-    if found is not None and found.protocol.key() == protocol.key():
-        return found
+    parameters = {name: value for name, value in choice.items() if name != "progress"}
+    protocol = check_choice(study, **parameters)
+    stored = recorded(study, protocol.tier)
+    if stored is not None and stored.protocol.key() == protocol.key():
+        return stored
     return obtain(study, **choice)
 
 
 def run_live(study: str, trials: int = 2, *, progress: bool = True) -> Study:
-    """Run a study at the smoke tier here and now, whatever was computed before.
+    """Run a study at the smoke tier on stroke digits, without any cache or record.
 
-    Nothing of it is kept, so what a page shows of it was computed when the page was made.
+    The results are computed while the page is built, and are not stored.
     """
     protocol = study_protocol(study, "smoke", "strokes")
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
+        root = Path(folder)
         record = run_study(
-            protocol, trials, "cpu", record=place / "record", cache=place / "cache",
+            protocol, trials, "cpu", record=root / "record", cache=root / "cache",
             progress=progress,
         )  # fmt: skip
         return Study(study, record, record.trials(trials), recorded=False)
 
 
 def freshness(study: Study) -> str:
-    """Run the canary and say whether the results shown are those of today's code."""
+    """Return a sentence on whether today's code reproduces the fingerprint of the record."""
     stored = study.record.fingerprint
     if still_holds(stored, study.protocol):
         return "Current: the code still computes what it did when these results were recorded."
@@ -154,8 +155,8 @@ def freshness(study: Study) -> str:
     )
 
 
-def verdict(study: Study) -> Agreement:
-    """Say whether the trials shown agree with the committed record."""
+def agreement_with_record(study: Study) -> Agreement:
+    """Compare the trials shown with the committed record."""
     if study.recorded:
         sentence = f"{study.name}: the committed record itself, {len(study.trials)} trials."
         return Agreement(True, "record", sentence)
@@ -169,21 +170,21 @@ def verdict(study: Study) -> Agreement:
 
 
 def provenance(study: Study) -> Mapping[str, str]:
-    """Return where the numbers come from: tier, trials, data, device, versions, dates, time."""
+    """Return the origin of the numbers: tier, trials, data, device, versions, dates, time."""
     if not study.trials:
-        raise RecordError(f"record: {study.record.folder} has no trials; accepted: at least one.")
-    all_of = [trial["circumstances"] for trial in study.trials]
-    minutes = [one["seconds"]["whole"] / 60 for one in all_of]
+        raise RecordError(f"{study.record.folder} has no trials. Run the study first.")
+    circumstances = [trial["circumstances"] for trial in study.trials]
+    minutes = [one["seconds"]["whole"] / 60 for one in circumstances]
 
     def distinct(*keys: str) -> str:
         found = []
-        for one in all_of:
+        for one in circumstances:
             for key in keys:
                 one = one[key]
             found.append(str(one))
         return ", ".join(sorted(set(found)))
 
-    versions = sorted({f"{k} {v}" for one in all_of for k, v in one["versions"].items()})
+    versions = sorted({f"{k} {v}" for one in circumstances for k, v in one["versions"].items()})
     return {
         "study": study.name,
         "shown": "the committed record" if study.recorded else "your own run",
@@ -199,16 +200,45 @@ def provenance(study: Study) -> Mapping[str, str]:
     }  # fmt: skip
 
 
-def numbers(study: Study) -> dict[str, float]:
-    """Return the means that a page may quote, as ``"multigrid-last-validation"``, to one decimal.
+def mean_accuracies(study: Study) -> dict[str, float]:
+    """Return mean accuracies by name, such as ``"multigrid-last-validation"``, to one decimal.
 
-    For every arm and the coarse network: epochs 0, 1 and last; training and validation accuracy
-    and their gap, in percent and points.
+    Every training run has epochs 0, 1 and last, and for each of them training and validation
+    accuracy in percent and their difference, the gap, in points.
     """
-    found = {}
-    for arm in study.trials[0]["metrics"]:
-        for epoch in ("0", "1", "last"):
-            for metric in ("training", "validation", "gap"):
-                each = [cell(trial, f"{arm}.{epoch}.{metric}") for trial in study.trials]
-                found[f"{arm}-{epoch}-{metric}"] = round(fmean(each), 1)
-    return found
+    return {
+        f"{run}-{epoch}-{metric}": round(fmean(values(study, f"{run}.{epoch}.{metric}")), 1)
+        for run in study.trials[0]["metrics"]
+        for epoch in ("0", "1", "last")
+        for metric in ("training", "validation", "gap")
+    }
+
+
+def values(study: Study, metric: str) -> list[float]:
+    """Return one metric of every trial of a study.
+
+    Parameters
+    ----------
+    study : Study
+    metric : str
+        A name as for :func:`mgcore.lab.verdict.metrics.cell`, such as ``"multigrid.last.gap"``.
+    """
+    return [cell(trial, metric) for trial in study.trials]
+
+
+def paired_differences(study: Study, first: str, second: str) -> list[float]:
+    """Return the first metric minus the second in every trial of a study."""
+    pairs = zip(values(study, first), values(study, second), strict=True)
+    return [a - b for a, b in pairs]
+
+
+def geometric_mean_ratio(study: Study, other: Study, metric: str) -> float:
+    """Return the geometric mean over trials of a metric in one study over that in another.
+
+    Raises
+    ------
+    ValueError
+        If a value is not positive.
+    """
+    pairs = zip(values(study, metric), values(other, metric), strict=False)
+    return math.exp(fmean([math.log(a / b) for a, b in pairs]))
