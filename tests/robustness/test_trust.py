@@ -285,7 +285,7 @@ def test_parameters_are_accepted_or_refused_and_paths_stay_inside(tier, trials, 
         raise RecordError("reached; accepted: nothing.")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(chapters, "run_study", run)
+        patch.setattr(study_page, "run_study", run)
         for study in (tier, "baseline-original"):
             for given in (
                 (study, tier, trials, device, data, seed), (study, "smoke", 1, "cpu", data, seed),
