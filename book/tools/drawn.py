@@ -135,7 +135,7 @@ def _called(source: str, modules: dict[str, str]) -> Iterator[FunctionType]:
         if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name):
             module = modules.get(called.value.id)
             function = module and getattr(importlib.import_module(module), called.attr, None)
-            if function and inspect.signature(function).return_annotation in ("Figure", "PageFigure"):
+            if function and inspect.signature(function).return_annotation == "Figure":
                 yield inspect.unwrap(function)
 
 

@@ -28,9 +28,13 @@ def rows(start: str) -> list:
     alike = values(prolonged, f"preparation.{start}.prolonged")
     return [
         AccuracyRow("the thesis", printed["training"][1:], printed["validation"][1:], printed=True),
-        AccuracyRow("trained on smoothed images", values(prolonged, seen), values(prolonged, fresh)),
+        AccuracyRow(
+            "trained on smoothed images", values(prolonged, seen), values(prolonged, fresh)
+        ),
         AccuracyRow("… and validated on such", values(prolonged, seen), alike),
-        AccuracyRow("trained on images as they are", values(original, seen), values(original, fresh)),
+        AccuracyRow(
+            "trained on images as they are", values(original, seen), values(original, fresh)
+        ),
     ]
 
 

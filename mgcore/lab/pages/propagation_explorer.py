@@ -114,7 +114,8 @@ def propagation_by_epoch(
     dict
         What is written to a file: ``labels`` of the digits and ``channels`` by layer, which are
         those of the record's figures; ``metrics`` by condition, a row for each epoch, and
-        ``agreement``, how they compare with the record's; ``maps`` and ``images`` as :func:`unpack` reads them.
+        ``agreement``, how they compare with the record's; ``maps`` and ``images`` as
+        :func:`unpack` reads them.
         By condition, epoch and digit, ``answers``: the class and its probability; and by condition,
         epoch, digit and layer, ``changed``: the change of the maps of all channels since before
         retraining, relative to their norm there.

@@ -329,7 +329,7 @@ def outer_iterations_table(studies: Studies, caption: str = "") -> Table:
 
 
 def refused_first_steps(study: Study, run: str) -> str:
-    """Return in how many trials the first outer iteration of a run was refused, as ``"3 of 20"``."""
+    """Return in how many trials the first outer iteration was refused, as ``"3 of 20"``."""
     refused = sum(t["metrics"][run][1]["accepted"] == 0 for t in study.trials)
     return f"{refused} of {len(study.trials)}"
 
@@ -349,7 +349,8 @@ def comparison_table(study: Study, thesis: Mapping[str, Pairs] | None = None) ->
     -------
     Table
         A row for each condition, set of images and epoch: means in %, with the
-        half-width of their 95 % interval if there is more than one trial.  The caption holds the comparison.
+        half-width of their 95 % interval if there is more than one trial.  The caption holds
+        the comparison.
     """
     record = committed(study.name, study.protocol.tier)
     recorded = record.trials() if record else []

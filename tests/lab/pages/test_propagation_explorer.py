@@ -8,8 +8,15 @@ import pytest
 import torch
 
 from mgcore.lab.cli import main
-from mgcore.lab.pages import propagating
-from mgcore.lab.pages.propagating import CHANNELS, LAYERS, pack, propagate, snapshots, unpack
+from mgcore.lab.pages import propagation_explorer
+from mgcore.lab.pages.propagation_explorer import (
+    CHANNELS,
+    LAYERS,
+    pack,
+    propagation_by_epoch,
+    snapshots,
+    unpack,
+)
 from mgcore.lab.protocol import CONDITIONS
 from mgcore.lab.records.files import RecordError, checksum, read_json
 from mgcore.lab.records.record import Record
@@ -38,7 +45,7 @@ def recorded(tiny, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def content(recorded, tmp_path_factory):
-    return propagate(recorded[0], tmp_path_factory.mktemp("cache"))
+    return propagation_by_epoch(recorded[0], tmp_path_factory.mktemp("cache"))
 
 
 def test_weights_begin_at_the_start_and_end_where_the_trial_does(recorded, tmp_path):
@@ -116,18 +123,18 @@ def test_another_run_than_the_recorded_one_is_refused(recorded, tmp_path):
     file.write_text(
         json.dumps({**trial, "sha256": checksum(trial)}, indent=1, ensure_ascii=False) + "\n"
     )
-    with pytest.raises(RecordError, match="this run is not trial 0 of .*20.00 points"):
-        propagate(Record(tmp_path / "r"), tmp_path / "cache")
+    with pytest.raises(RecordError, match="does not agree with trial 0 of .*20.00 points"):
+        propagation_by_epoch(Record(tmp_path / "r"), tmp_path / "cache")
 
 
 def test_a_cache_that_skips_epochs_and_pooling_are_refused(recorded, tiny, tmp_path):
     record, _ = recorded
     snapshots(record, tmp_path / "cache")
-    with pytest.raises(RecordError, match="held a fine network of this trial"):
+    with pytest.raises(RecordError, match="holds a fine network of this trial"):
         snapshots(record, tmp_path / "cache")
     pooled = Record.create(tmp_path / "pooled", tiny(pooling=True))
-    with pytest.raises(ValueError, match="pooling=True; accepted"):
-        propagate(pooled, tmp_path / "cache")
+    with pytest.raises(ValueError, match="no pooling, got pooling=True"):
+        propagation_by_epoch(pooled, tmp_path / "cache")
 
 
 def test_packed_maps_come_back_within_half_a_level():
@@ -144,7 +151,7 @@ def test_the_command_writes_what_is_missing_and_reads_it_back(
 ):
     record, _ = recorded
     monkeypatch.setenv("MGCORE_RECORDS", str(record.folder.parent))
-    monkeypatch.setattr(propagating, "STUDIES", (record.folder.name,))
+    monkeypatch.setattr(propagation_explorer, "STUDIES", (record.folder.name,))
     folder = tmp_path / "maps"
     assert main(["propagation", str(folder)]) == 0
     assert "tiny: 192 maps" in capsys.readouterr().out
