@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mgcore.refinement.layouts import Axis, Layout, argument, reduced_axes
+from mgcore.refinement.layouts import Axis, Layout, reduced_axes
 
 SUMMING = {"sum", "nansum", "cumsum", "linalg_vector_norm", "bmm", "baddbmm"}
 SOFTMAX = {"_softmax", "_safe_softmax"}
