@@ -85,7 +85,8 @@ def restrict(x: Tensor, ndim: int = 2) -> Tensor:
     grid = x.shape[x.ndim - ndim :]
     if any(size % 2 or size == 0 for size in grid):
         raise ValueError(
-            f"x must have grid axes of even size, two fine cells to a coarse one, got {tuple(grid)}."
+            "x must have grid axes of even size, two fine cells to a coarse one, got "
+            f"{tuple(grid)}."
         )
     halves = [part for size in grid for part in (size // 2, 2)]
     blocks = x.reshape(*x.shape[: x.ndim - ndim], *halves)  # (..., m₁, 2, ..., m_d, 2)

@@ -12,7 +12,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Literal, TypeVar, overload
+from typing import Literal, overload
 
 import torch
 from torch import Tensor, nn
@@ -22,11 +22,10 @@ from torch.nn.parameter import is_lazy
 from mgcore.grids import check_prolongation
 from mgcore.refinement.report import Report
 from mgcore.refinement.rules import apply, decide, growth
-from mgcore.refinement.tracing import copy_model
+from mgcore.refinement.tracing import Network, copy_model
 
 KERNEL_RULES = ("galerkin", "copy")
 BATCH = 64  # images at a time when statistics are estimated from a tensor
-Network = TypeVar("Network", bound=nn.Module)
 
 logger = logging.getLogger(__name__)
 

@@ -109,15 +109,17 @@ def decide(
 
 def _computed_weight(model: nn.Module, use: Use) -> str:
     """Return the sentence on a weight that must change but is no parameter."""
-    place = use.module or type(model).__name__
+    place = use.module or "the forward pass"
     module = model.get_submodule(use.module)
-    sentence = f"{place} computes the weight of its {use.kind}, of shape {use.shape}"
+    layer = "dense layer" if use.kind == "dense" else use.kind
+    sentence = f"{place} computes the weight of its {layer}, of shape {use.shape}"
     sentence += f", from {use.computed_from}" if use.computed_from else ""
     hook = weight_hook(module)
     if hook:
         return f"{sentence}, with {hook}. Only weights that are parameters can change."
-    if hasattr(module, "parametrizations"):
-        names = ", ".join(module.parametrizations)
+    parametrizations = getattr(module, "parametrizations", None)
+    if isinstance(parametrizations, nn.ModuleDict):
+        names = ", ".join(parametrizations)
         return (
             f"{sentence}. Remove the parametrization of {names} first, with "
             "torch.nn.utils.parametrize.remove_parametrizations."
@@ -189,7 +191,8 @@ def of_convolution(use: Use, other: Use, stencils: str, refining: bool) -> Chang
     stencils : {"galerkin", "copy"}
     refining : bool
     """
-    pairs = [(a.size, b.size) for a, b in zip(use.reads, other.reads, strict=True)]
+    writes = (use.reads or (), other.reads or ())
+    pairs = [(a.size, b.size) for a, b in zip(*writes, strict=True)]
     moving = [k for k, (a, b) in enumerate(pairs) if a != b]
     wide = [k for k in moving if use.shape[2 + k] != 1]  # where a cell reads its neighbours
     if not moving:

@@ -17,7 +17,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +49,7 @@ from mgcore.refinement.scaling import (
     result_factor,
 )
 
+Network = TypeVar("Network", bound=nn.Module)
 aten = torch.ops.aten
 # Operations whose result holds the numbers of a weight, perhaps transposed or in another dtype.
 ALIASING = TRANSPOSING | {aten.detach, aten.alias, aten._to_copy, aten.clone}
@@ -176,7 +177,7 @@ class ForwardError(RuntimeError):
         self.place = place
 
 
-def copy_model(model: nn.Module) -> nn.Module:
+def copy_model(model: Network) -> Network:
     """Return a deep copy of `model`, also where it keeps results of an earlier forward pass.
 
     ``copy.deepcopy`` refuses tensors that belong to a graph, such as the weight that

@@ -182,9 +182,9 @@ class Head(nn.Module):
          "evenly."),
         (lambda: Head(lambda x: torch.cat([x.flatten(1), x.flatten(1)], 1), nn.Linear(512, 3)),
          (1, 8, 8),
-         "head.weight reads 512 numbers, and 2048 at the new resolution, but how they are made from "
-         "maps cannot be followed. Flatten the maps directly before it; the order of their axes is "
-         "free."),
+         "head.weight reads 512 numbers, and 2048 at the new resolution, but how they are made "
+         "from maps cannot be followed. Flatten the maps directly before it; the order of their "
+         "axes is free."),
     ],
 )  # fmt: skip
 def test_dense_layers_without_a_rule_are_refused_by_name(model, shape, sentence):

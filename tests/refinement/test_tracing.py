@@ -111,7 +111,7 @@ def shared():
          "0.parametrizations.weight.original0 and 0.parametrizations.weight.original1 by "
          "weight_norm_interface. Remove the parametrization of weight first,"),
         (lambda: nn.Sequential(nn.Flatten(), weight_norm(nn.Linear(16, 3))), (1, 4, 4),
-         "1 computes the weight of its dense, of shape (3, 16), from"),
+         "1 computes the weight of its dense layer, of shape (3, 16), from"),
         (lambda: nn.Sequential(nn.LazyConv2d(2, 3)), (1, 4, 4), "0.weight has no size yet."),
         (lambda: nn.Conv2d(1, 1, 3), 28,
          "input_shape must be (channels, *grid) of one input that model takes, positive integers "
