@@ -12,6 +12,7 @@ from html import escape
 from pathlib import Path
 
 import editions
+import guard
 import notebooks
 import yaml
 from layout import gather
@@ -19,6 +20,8 @@ from notebooks import ROOT
 from polish import polish
 from tqdm import tqdm
 
+# Jupyter Book without its script: a script cannot start an interpreter whose path has a space.
+COMMAND = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build"]
 PERCENT = re.compile(r"^(reading|writing|copying|loading)\b.*\[\s*(\d+)%\]")
 TROUBLE = re.compile(r"WARNING|ERROR|CRITICAL|^\S*(Error|Exception)\b")
 ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
@@ -75,12 +78,14 @@ def build(executed: Path, output: Path, edition: str = "book") -> Path:
         Where Sphinx warns or fails; its warnings are shown.
     """
     source, html = output / "_build" / "site", output / "_build" / "html"
-    failed = html.with_name("html-failed")
+    failed, work = html.with_name("html-failed"), output / "_build" / "building"
+    built = work / "_build" / "html"
     gather(executed, source, edition)
     shutil.rmtree(html, ignore_errors=True)
     shutil.rmtree(failed, ignore_errors=True)
-    command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(source), "--all"]
-    command += ["-W", "-n", "--keep-going", "--path-output", str(output)]
+    shutil.rmtree(work, ignore_errors=True)
+    command = [*COMMAND, str(source), "--all", "-W", "-n", "--keep-going"]
+    command += ["--path-output", str(work)]
     environment = os.environ | {"NO_COLOR": "1", "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"}
     lines: list[str] = []
     with (
@@ -91,20 +96,25 @@ def build(executed: Path, output: Path, edition: str = "book") -> Path:
         tqdm(total=100, desc="building the site", unit="%", disable=None) as bar,
     ):  # fmt: skip
         assert sphinx.stdout is not None
-        for raw in sphinx.stdout:
-            line = ESCAPE.sub("", raw)
-            lines.append(line)
-            if found := PERCENT.match(line):
-                done = int(found[2]) // 2 + (50 if found[1] in ("writing", "copying") else 0)
-                bar.update(max(0, done - bar.n))
+        try:
+            for raw in sphinx.stdout:
+                line = ESCAPE.sub("", raw)
+                lines.append(line)
+                if found := PERCENT.match(line):
+                    done = int(found[2]) // 2 + (50 if found[1] in ("writing", "copying") else 0)
+                    bar.update(max(0, done - bar.n))
+        except KeyboardInterrupt:
+            sphinx.terminate()
+            raise
         bar.update(100 - bar.n)
-    if sphinx.returncode or not (html / "index.html").exists():
-        if html.exists():
-            html.rename(failed)
+    if sphinx.returncode or not (built / "index.html").exists():
+        if built.exists():
+            built.rename(failed)
         raise SystemExit(f"The site was not built:\n{complaints(lines, source)}")
-    polish(html)
+    polish(built)
     if "/" in notebooks.pages()[0]:
-        write_entrance(html)
+        write_entrance(built)
+    built.rename(html)  # last, so that an interrupted build leaves no half-finished site
     return html / "index.html"
 
 
@@ -122,4 +132,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(guard.until_stopped(main))

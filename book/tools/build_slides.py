@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import guard
 import notebooks
 import teaching
 import yaml
@@ -105,4 +106,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(guard.until_stopped(main))

@@ -12,15 +12,15 @@ import json
 import logging
 import multiprocessing
 import os
-import signal
+import re
 import sys
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from pathlib import Path
 from typing import Any, NoReturn
 
+import guard
 import notebooks
 from notebooks import ROOT
 
@@ -37,21 +37,35 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Stop with `message` and exit status 2."""
-        print(f"{self.prog}: {message}.", file=sys.stderr)
+        print(f"{self.prog}: {message.rstrip('.')}.", file=sys.stderr)
         raise SystemExit(2)
 
 
-def number(text: str) -> int | float | str:
-    """Return `text` as the number it spells, else as it is; the chapter says what it accepts."""
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
+# How a value is written on the command line; what fits none of the forms is text.
+INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")
+DECIMAL = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
+CONSTANTS = {"True": True, "False": False, "None": None}
 
 
-def assignment(text: str) -> tuple[str, int | float | str]:
+def number(text: str) -> int | float | bool | str | None:
+    """Return the value that `text` writes: an integer, a decimal number, a constant, else text.
+
+    An integer has no leading zero and no underscore, so that ``029`` and ``1_000`` stay text, which
+    a chapter that asks for a number refuses.
+
+    Examples
+    --------
+    >>> [number(text) for text in ("29", "-0.5", "1e-3", "None", "029", "1_000", "nan", "mnist")]
+    [29, -0.5, 0.001, None, '029', '1_000', 'nan', 'mnist']
+    """
+    if text in CONSTANTS:
+        return CONSTANTS[text]
+    if INTEGER.fullmatch(text):
+        return int(text)
+    return float(text) if DECIMAL.fullmatch(text) else text
+
+
+def assignment(text: str) -> tuple[str, int | float | bool | str | None]:
     """Return the name and value of ``name=value``."""
     name, equals, value = text.partition("=")
     if not (name.isidentifier() and equals):
@@ -139,6 +153,24 @@ def fingerprint(path: Path, values: Parameters) -> str:
     return digest.hexdigest()
 
 
+def _own_kernel() -> type:
+    """Return a manager that starts this Python as the kernel.
+
+    A kernel of the name ``python3`` elsewhere, on JUPYTER_PATH or in the user's home, would run the
+    chapter in another environment.
+    """
+    from ipykernel.kernelspec import get_kernel_dict
+    from jupyter_client.kernelspec import KernelSpec
+    from jupyter_client.manager import AsyncKernelManager
+
+    class OwnKernel(AsyncKernelManager):
+        @property
+        def kernel_spec(self) -> KernelSpec:
+            return KernelSpec(resource_dir="", **get_kernel_dict())
+
+    return OwnKernel
+
+
 def run(path: Path, values: Parameters, out: Path, position: int, watched: bool) -> str | None:
     """Execute one chapter into `out`; return what went wrong, in one sentence, or None."""
     import papermill
@@ -153,7 +185,8 @@ def run(path: Path, values: Parameters, out: Path, position: int, watched: bool)
     try:
         papermill.execute_notebook(
             ROOT / path, running, values, kernel_name="python3", language="python",
-            cwd=ROOT / path.parent, progress_bar=bar, execution_timeout=None, autosave_cell_every=0,
+            kernel_manager_class=_own_kernel(), cwd=ROOT / path.parent, progress_bar=bar,
+            execution_timeout=None, autosave_cell_every=0,
             extra_arguments=["--log-level=CRITICAL"],
         )  # fmt: skip
     except PapermillExecutionError as error:
@@ -181,7 +214,16 @@ def _apart() -> None:
     """Keep a worker from Ctrl-C, which reaches a whole group: `execute` ends it in order."""
     from tqdm import tqdm
 
-    os.setsid()
+    if hasattr(os, "setsid"):
+        os.setsid()
+    caller = os.getppid()
+
+    def watch() -> None:  # a caller that was killed outright cannot end its workers
+        while os.getppid() == caller:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
     tqdm.set_lock(threading.RLock())  # one between processes is left behind when a worker is ended
 
 
@@ -196,24 +238,10 @@ def _end_workers(pool: ProcessPoolExecutor) -> None:
         worker.kill()
 
 
-def until_stopped(main: Callable[[], int]) -> int:
-    """Return what `main` does, or 130 and one sentence where Ctrl-C or SIGTERM ended it."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        return main()
-    except KeyboardInterrupt:
-        print(
-            "Stopped; chapters and trials that were finished are kept, and the same command goes "
-            "on from there.",
-            file=sys.stderr,
-        )
-        return 130
-
-
 def _awaited(names: list[str], minutes: float, progress: Path) -> str:
     """Return what is still to be executed, and what the study under way said last."""
     text = f"{minutes:.0f} min; not yet executed: {', '.join(names)}"
-    said = progress.read_text("utf-8").strip() if progress.exists() else ""
+    said = progress.read_text("utf-8", "replace").strip() if progress.exists() else ""
     return f"{text}\n  {said}" if said else text
 
 
@@ -237,7 +265,7 @@ def execute(chosen: dict[Path, Parameters], out: Path, jobs: int = 2, always: bo
     stale = []
     for path in chosen:
         stamp, done = stamp_of(path, out), (out / path).exists()
-        if always or not (done and stamp.exists() and stamp.read_text("utf-8") == prints[path]):
+        if always or not (done and stamp.exists() and stamp.read_bytes() == prints[path].encode()):
             stale.append(path)
     print(f"{len(stale)} of {len(chosen)} chapters to execute", file=sys.stderr)
     if not stale:
@@ -284,4 +312,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(until_stopped(main))
+    sys.exit(guard.until_stopped(main))

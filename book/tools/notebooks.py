@@ -75,9 +75,22 @@ def tagged(notebook: nbformat.NotebookNode, tag: str) -> list[nbformat.NotebookN
 
 
 def parameters(notebook: nbformat.NotebookNode) -> list[str]:
-    """Return the names assigned in the cells tagged ``parameters``; none: not an experiment."""
+    """Return the names assigned in the cell tagged ``parameters``; none: not an experiment.
+
+    Raises
+    ------
+    SystemExit
+        Where a second cell is tagged so: it would override what the command line gives.
+    """
     names: list[str] = []
-    for cell in tagged(notebook, "parameters"):
+    cells = tagged(notebook, "parameters")
+    if len(cells) > 1:
+        begin = cells[1].source.partition("\n")[0]
+        raise SystemExit(
+            f"{len(cells)} cells are tagged parameters; untag all but the first (the second begins "
+            f"with {begin!r})."
+        )
+    for cell in cells:
         for node in ast.parse(cell.source).body:
             targets = getattr(node, "targets", None) or [getattr(node, "target", None)]
             names += [target.id for target in targets if isinstance(target, ast.Name)]

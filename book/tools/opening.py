@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import re
+import sys
 from pathlib import Path
 
 import nbformat
@@ -40,8 +41,15 @@ def reading_minutes(notebook: nbformat.NotebookNode) -> int:
 
 
 def read_times(file: Path = TIMES) -> dict[str, dict[str, object]]:
-    """Return what was measured of each chapter, by its name."""
-    return json.loads(file.read_text("utf-8")) if file.exists() else {}
+    """Return what was measured of each chapter, by its name; nothing where the file is damaged."""
+    try:
+        times = json.loads(file.read_text("utf-8")) if file.exists() else {}
+    except ValueError:
+        times = None
+    if not isinstance(times, dict):
+        print(f"{file} is damaged; `make refresh` writes it anew.", file=sys.stderr)
+        return {}
+    return times
 
 
 def remember(path: Path, seconds: float, file: Path = TIMES) -> None:

@@ -11,7 +11,8 @@ import sys
 import threading
 from pathlib import Path
 
-from build_site import complaints
+import guard
+from build_site import COMMAND, complaints
 from layout import gather
 from notebooks import ROOT
 
@@ -45,7 +46,7 @@ def single_page() -> Path:
     """
     source = FOLDER / "source"
     gather(ROOT / "_build" / "executed", source)
-    command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(source), "--all"]
+    command = [*COMMAND, str(source), "--all"]
     command += ["--builder", "custom", "--custom-builder", "singlehtml", "--keep-going"]
     command += ["--path-output", str(FOLDER)]
     environment = os.environ | {"NO_COLOR": "1", "PYTHONUTF8": "1"}
@@ -96,4 +97,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(guard.until_stopped(main))

@@ -11,6 +11,7 @@ import argparse
 import sys
 
 import execute
+import guard
 import notebooks
 from notebooks import ROOT
 from opening import remember
@@ -35,4 +36,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(execute.until_stopped(main))
+    sys.exit(guard.until_stopped(main))

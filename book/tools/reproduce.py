@@ -12,6 +12,7 @@ from pathlib import Path
 
 import build_site
 import execute
+import guard
 import notebooks
 from notebooks import ROOT
 
@@ -39,6 +40,18 @@ def verdicts(folder: Path, paths: list[Path]) -> dict[Path, str]:
     return found
 
 
+def completed(values: execute.Parameters, taken: set[str]) -> execute.Parameters:
+    """Return `values` with a tier and a number of trials, where the chapters take them.
+
+    With the chapters' own defaults nothing would be run: they show what is recorded.
+    """
+    from mgcore.lab.protocol.studies import DEFAULT_TRIALS
+
+    tier = values.get("tier", "class")
+    added = {"tier": tier, "trials": DEFAULT_TRIALS.get(tier)}
+    return {k: v for k, v in added.items() if k in taken and v is not None} | values
+
+
 def main(argv: list[str] | None = None) -> int:
     """Reproduce what the command line asks for; return the exit status."""
     parser = execute.parser(__doc__.splitlines()[0])
@@ -47,12 +60,19 @@ def main(argv: list[str] | None = None) -> int:
     values, out = execute.given(arguments), arguments.out.absolute()
     asked = execute.choose(arguments.only, values)
     execute.check(values)  # here, not in the first chapter that comes to it
-    experiments = [p for p in asked if notebooks.parameters(notebooks.read(ROOT / p))]
+    taken = {path: notebooks.parameters(notebooks.read(ROOT / path)) for path in asked}
+    experiments = [path for path in asked if taken[path]]
     if not experiments:
         raise SystemExit("There is no experiment chapter to reproduce.")
-    told = ", ".join(f"{name}={value}" for name, value in values.items()) or "the defaults"
+    values = completed(values, set().union(*taken.values()))
+    asked = execute.choose(arguments.only, values)
+    settings = ", ".join(f"{name}={value}" for name, value in values.items())
     names = ", ".join(path.stem for path in experiments)
-    print(f"{names} with {told}; the other chapters as they are recorded.", file=sys.stderr)
+    print(
+        f"Reproducing {names} with {settings}; the other chapters show what is recorded. "
+        "`mgcore plan` predicts how long this takes.",
+        file=sys.stderr,
+    )
     # The other chapters are needed for the site; they come as they are recorded.
     chosen = dict.fromkeys(notebooks.chapters(), {}) | asked
     if execute.execute(chosen, out / "executed"):
@@ -68,4 +88,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(execute.until_stopped(main))
+    sys.exit(guard.until_stopped(main))

@@ -1,8 +1,14 @@
 """What the repository promises before anything runs: lock, Makefile, committed chapters."""
 
+import ast
+import io
+import os
 import re
+import shutil
 import subprocess
+import sys
 import tomllib
+from pathlib import Path
 
 import install
 import notebooks
@@ -10,6 +16,8 @@ import pytest
 from notebooks import ROOT
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+
+import make
 
 LOCK = (ROOT / "requirements.txt").read_text("utf-8")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
@@ -62,17 +70,165 @@ def test_lock_answers_pyproject() -> None:
 
 def test_installer_accepts_the_pythons_that_were_resolved() -> None:
     bounds = SpecifierSet(PROJECT["project"]["requires-python"])
-    accepted = [(3, minor) for minor in range(8, 30) if f"3.{minor}" in bounds]
-    assert accepted == list(install.SUPPORTED)
+    for minor in range(8, 30):
+        assert install.supported((3, minor)) == (f"3.{minor}" in bounds)
+    named = f"Python {install.spell(install.OLDEST)} to {install.spell(install.NEWEST)}"
+    assert named in (ROOT / "Makefile").read_text("utf-8")
+
+
+def test_an_unsupported_python_is_told_what_to_type(monkeypatch) -> None:
+    """Issue 21.20: a Debian with Python 3.13 alone got no further."""
+    monkeypatch.setattr(install.sys, "version_info", (3, 15, 0))
+    monkeypatch.setattr(install.shutil, "which", lambda name: None)
+    with pytest.raises(SystemExit, match="python3 is 3.15 .*`uv venv --seed --python"):
+        install.find_python()
+    monkeypatch.setattr(install.shutil, "which", lambda n: f"/x/{n}" if n == "python3.13" else None)
+    monkeypatch.setattr(install, "_answers", lambda *_: True)
+    assert install.find_python() == "/x/python3.13"
+
+
+DEBIAN = """The virtual environment was not created successfully because ensurepip is not
+available.  On Debian/Ubuntu systems, you need to install the python3-venv
+package using the following command.
+
+    apt install python3.13-venv
+
+You may need to use sudo with that command.
+
+Failing command: /x/bin/python3
+"""
+
+
+def test_debian_without_venv_is_told_what_to_install(tmp_path, monkeypatch) -> None:
+    """Issue 22.2: pip's last line was kept, which says nothing, and half a folder stayed."""
+    folder = tmp_path / "my venv"
+
+    def fail(command, **options):
+        Path(command[-1]).mkdir()
+        return subprocess.CompletedProcess(command, 1, stdout=DEBIAN)
+
+    monkeypatch.setattr(install, "_answers", lambda *_: False)
+    monkeypatch.setattr(install.subprocess, "run", fail)
+    with pytest.raises(SystemExit, match="`apt install python3.13-venv`"):
+        install.make_environment(folder)
+    assert not folder.exists()
+    assert install.venv_complaint("p", folder, "a\nno room\n").endswith("failed: no room")
+
+
+@pytest.mark.parametrize(
+    ("system", "driver", "reached", "expected"),
+    [("Linux", None, True, ["--extra-index-url", install.SMALL_TORCH]), ("Linux", None, False, []),
+     ("Linux", "/usr/bin/nvidia-smi", True, []), ("Darwin", None, True, [])],
+)  # fmt: skip
+def test_linux_without_a_driver_gets_torch_without_cuda(
+    system, driver, reached, expected, monkeypatch, capsys
+) -> None:
+    """Issue 21.21: a plain install brought 5.5 GB."""
+
+    def urlopen(address, timeout):
+        assert timeout <= 5
+        if not reached:
+            raise OSError("no route")
+        return io.BytesIO()
+
+    monkeypatch.delenv("PIP_EXTRA_INDEX_URL", raising=False)
+    monkeypatch.setattr(install.Path, "exists", lambda path: False)
+    monkeypatch.setattr(install.platform, "system", lambda: system)
+    monkeypatch.setattr(install.shutil, "which", lambda name: driver)
+    monkeypatch.setattr(install.urllib.request, "urlopen", urlopen)
+    assert install.small_torch() == expected
+    assert ("cannot be reached" in capsys.readouterr().err) == (not reached)
+
+
+def test_an_environment_that_cannot_be_written_is_one_sentence(tmp_path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit, match="cannot be written .*VENV=FOLDER"):
+        install.install(tmp_path / "file" / "venv")
+
+
+# What GNU Make 3.81, which macOS ships, misreads or does not know.
+NOT_IN_3_81 = {
+    "override and export on one line": r"^(export override|override export)\b",
+    "override for one target": r"^[^\t#=]+:\s*(override|export|private|unexport)\b",
+    "a name newer than 3.81": r"^\.(ONESHELL|SHELLSTATUS|RECIPEPREFIX|WAIT)\b",
+    "an assignment newer than 3.81": r"(::=|^[^\t#]*!=)",
+    "a function newer than 3.81": r"\$\((file|guile|intcmp|let) ",
+    "grouped targets": r"&:",
+    "undefine": r"^undefine\b",
+}
+
+
+@pytest.mark.parametrize("kind", NOT_IN_3_81)
+def test_the_makefile_is_one_for_make_3_81(kind) -> None:
+    """Issue 22.1: on a Mac no target worked, not even `make help`."""
+    found = re.findall(f".*{NOT_IN_3_81[kind]}.*", (ROOT / "Makefile").read_text("utf-8"), re.M)
+    assert not found
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["reproduce: override export TIER := $(value TIER)", "export override MGCORE_DATA := x",
+     "book: private X := 1", ".ONESHELL:", "X ::= 1", "X != date", "$(file > x)", "a b &: c"],
+)  # fmt: skip
+def test_a_construct_that_make_3_81_misreads_is_found(line) -> None:
+    assert any(re.search(pattern, line, re.M) for pattern in NOT_IN_3_81.values())
+
+
+def fake_environment(folder: Path) -> None:
+    """Make an environment whose Python prints its arguments and MGCORE_DATA."""
+    python = install.python_of(folder)
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\nprintf "%s " "$@"\necho "<$MGCORE_DATA>"\n')
+    python.chmod(0o755)
+    install.stamp_of(folder).touch()
+    for name in ("requirements.txt", "pyproject.toml"):
+        shutil.copy(ROOT / name, folder.parent)
+        os.utime(folder.parent / name, (1, 1))
+
+
+@pytest.mark.parametrize("start", [["make", "-s"], [sys.executable, "make.py"]])
+@pytest.mark.parametrize("task", ["book", "check"])
+def test_make_and_make_py_run_the_same_commands(start, task, tmp_path) -> None:
+    """In an environment, and a checkout, whose names have spaces and umlauts (issue 21.25)."""
+    root = tmp_path / "Ünï code"
+    shutil.copytree(ROOT / "book" / "tools", root / "book" / "tools")
+    shutil.copy(ROOT / "Makefile", root)
+    shutil.copy(ROOT / "make.py", root)
+    fake_environment(root / "my venv")
+    done = subprocess.run(
+        [*start, task], cwd=root, capture_output=True, text=True,
+        env=os.environ | {"VENV": "my venv", "MGCORE_DATA": "data $x"},
+    )  # fmt: skip
+    expected = [" ".join(step) + f" <{root / 'data $x'}>" for step in make.TASKS[task]()]
+    assert done.stdout.splitlines() == expected and done.returncode == 0, done.stderr
+
+
+def test_make_py_names_its_tasks_and_stops_where_one_fails(tmp_path, monkeypatch, capsys) -> None:
+    assert make.main([]) == make.main(["colour"]) == 2
+    assert all(name in capsys.readouterr().err for name in make.TASKS)
+    fake_environment(tmp_path / "venv")
+    install.python_of(tmp_path / "venv").write_text("#!/bin/sh\nexit 3\n")
+    monkeypatch.setenv("VENV", str(tmp_path / "venv"))
+    monkeypatch.setattr(install, "is_current", lambda folder: True)
+    assert make.main(["book"]) == 3
+
+
+def test_nothing_is_imported_that_one_system_alone_has() -> None:
+    """Issue 21.22: `import mgcore.lab` failed on Windows."""
+    for file in [*ROOT.glob("mgcore/**/*.py"), *ROOT.glob("book/tools/*.py"), ROOT / "make.py"]:
+        for node in ast.parse(file.read_text("utf-8")).body:  # at the top: not in a guarded place
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = {a.name for a in node.names} | {getattr(node, "module", None)}
+                assert not names & {"fcntl", "resource", "pwd", "grp", "termios", "msvcrt"}, file
 
 
 def test_help_lists_every_target() -> None:
     makefile = (ROOT / "Makefile").read_text("utf-8")
     targets = re.findall(r"^\.PHONY: (\S+)$", makefile, re.M)
-    said = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert re.findall(r"^  make (\S+)", said, re.M) == targets
+    shown = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert re.findall(r"^  make (\S+)", shown, re.M) == targets
     wanted = {"help", "book", "test", "test-slow", "test-all", "reproduce", "refresh", "lock"}
-    wanted |= {"editions", "slides", "pdf", "setup"}
+    wanted |= {"editions", "slides", "pdf", "setup", "check"}
     assert wanted | {"mutants", "soak", "bench", "clean"} == set(targets)
 
 

@@ -1,5 +1,6 @@
 """The tools on a book of three pages, made for the test: a copy of them beside two notebooks."""
 
+import json
 import os
 import shutil
 import signal
@@ -9,14 +10,27 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import build_site
 import execute
+import guard
 import nbformat.v4 as v4
 import notebooks
+import opening
 import pytest
+import reproduce
 from notebooks import ROOT
+
+import make
 
 PARAMETERS = 'tier = "paper"\ntrials: int = 3'
 SLOW, QUICK = Path("book/pooling.ipynb"), Path("book/method.ipynb")
+# What stands for Sphinx: it makes a page in the folder that the last argument names.
+MADE_SITE = """
+import pathlib, sys
+html = pathlib.Path(sys.argv[-1], "_build", "html")
+html.mkdir(parents=True)
+(html / "index.html").touch()
+"""
 CHECK = """
 if trials == "many":
     raise ValueError("trials is not\\na number")
@@ -205,3 +219,144 @@ def test_a_site_with_a_warning_is_no_site(book: Path) -> None:
     run = tool(book, "build_site")
     assert run.returncode == 1 and "book/index.md:3: WARNING" in run.stderr
     assert not html.exists()
+
+
+def test_a_second_parameters_cell_is_refused(tmp_path) -> None:
+    """Issue 22.13: it was accepted, and overrode what the command line gave."""
+    made = notebook(("parameters", PARAMETERS), ("", "1"), ("parameters", 'tier = "smoke"'))
+    with pytest.raises(SystemExit, match="2 cells are tagged parameters.*'tier = \"smoke\"'"):
+        notebooks.parameters(made)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("29", 29), ("-3", -3), ("0", 0), ("0.5", 0.5), ("1e-3", 1e-3), ("None", None),
+     ("True", True), ("029", "029"), ("1_000", "1_000"), ("\u0663", "\u0663"), ("+1", "+1"),
+     ("nan", "nan"), ("inf", "inf"), (" 1", " 1"), ("1.", "1."), ("mnist", "mnist")],
+)  # fmt: skip
+def test_a_value_on_the_command_line_has_one_grammar(text, value) -> None:
+    """Issue 21.15: "029" became 29, "1_000" became 1000, and "None" a string."""
+    found = execute.number(text)
+    assert found == value and type(found) is type(value)
+
+
+def test_a_foreign_kernel_does_not_run_the_book(book: Path, tmp_path, monkeypatch) -> None:
+    """Issue 21.14: a kernel `python3` on JUPYTER_PATH ran the chapters in its own environment."""
+    folder = tmp_path / "kernels" / "python3"
+    folder.mkdir(parents=True)
+    foreign = {
+        "argv": ["/bin/false", "{connection_file}"],
+        "display_name": "x",
+        "language": "python",
+    }
+    (folder / "kernel.json").write_text(json.dumps(foreign))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    chapter = book / "book" / "plain.ipynb"
+    before = chapter.read_bytes()
+    made = notebook(("", "import sys; print(sys.prefix)"))
+    made.metadata["kernelspec"] = {"name": "py39_new", "display_name": "x", "language": "python"}
+    notebooks.write(made, chapter)
+    try:
+        done = tool(book, "execute", "--only", "plain", "--out", "own")
+        assert done.returncode == 0, done.stderr
+        assert outputs(book / "own" / "book" / "plain.ipynb") == [f"{sys.prefix}\n"]
+        command = [sys.executable, *make.NBVAL, "-n", "0", "-c", os.devnull]
+        command += [str(book / "own" / "book" / "plain.ipynb")]
+        checked = subprocess.run(command, capture_output=True, text=True)
+        assert checked.returncode == 0, checked.stdout
+    finally:
+        chapter.write_bytes(before)
+
+
+def test_a_damaged_stamp_and_damaged_times_only_cost_a_run(book: Path, tmp_path, capsys) -> None:
+    assert tool(book, "execute", "--only", "plain", "--out", "stamped").returncode == 0
+    (book / "stamped" / "book" / "plain.sha256").write_bytes(b"\xff\xfe")
+    assert "1 of 1" in tool(book, "execute", "--only", "plain", "--out", "stamped").stderr
+    for content in (b"\xff{", b"[]", b""):
+        (tmp_path / "times.json").write_bytes(content)
+        assert opening.read_times(tmp_path / "times.json") == {}
+        assert "is damaged; `make refresh`" in capsys.readouterr().err
+
+
+def test_a_second_tool_waits_for_the_first(book: Path) -> None:
+    """Issue 22.12: two `make book` at once wrote the same files."""
+    with guard.alone(book / "_build" / ".lock"):
+        second = subprocess.Popen(
+            [sys.executable, "book/tools/execute.py", "--only", "plain", "--out", "second"],
+            cwd=book, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert second.stderr.readline().startswith("Another command is at work in this folder")
+        assert not (book / "second").exists() and second.poll() is None
+    second.communicate(timeout=120)
+    assert second.returncode == 0
+
+
+def test_a_checkout_that_cannot_be_written_is_one_sentence(tmp_path) -> None:
+    (tmp_path / "_build").touch()  # a folder of another user refuses in the same way
+    with pytest.raises(SystemExit, match="cannot be written .*Copy the project"):
+        with guard.alone(tmp_path / "_build" / ".lock"):
+            pass
+
+
+def test_a_user_without_a_home_gets_one(monkeypatch, capsys) -> None:
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setenv("HOME", "x")  # restored afterwards
+    monkeypatch.setattr(guard.Path, "home", homeless)
+    guard.have_home()
+    assert Path(os.environ["HOME"]).is_dir() and "no home folder" in capsys.readouterr().err
+    os.rmdir(os.environ["HOME"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_killing_the_executor_leaves_no_kernel(book: Path) -> None:
+    """Issue 22.12: after `kill -9` a kernel and a worker stayed."""
+    begun = book / "killed"
+    code = f"import os, pathlib, time\npathlib.Path({str(begun)!r}).write_text(str(os.getpid()))"
+    chapter = book / "book" / "plain.ipynb"
+    before = chapter.read_bytes()
+    notebooks.write(notebook(("", f"{code}\ntime.sleep(120)")), chapter)
+    try:
+        running = subprocess.Popen(
+            [sys.executable, "book/tools/execute.py", "--out", "dead", "--only", "plain"], cwd=book,
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        while not (begun.exists() and begun.read_text()):
+            assert running.poll() is None
+            time.sleep(0.2)
+        running.kill()
+        running.wait()
+    finally:
+        chapter.write_bytes(before)
+    for _ in range(100):
+        if not Path(f"/proc/{begun.read_text()}").exists():
+            return
+        time.sleep(0.2)
+    pytest.fail("the kernel is still there")
+
+
+def test_an_interrupted_site_leaves_no_half_of_one(book: Path, monkeypatch) -> None:
+    """Issue 22.12: a site stayed whose pages were not finished."""
+
+    def interrupted(html):
+        assert (html / "index.html").exists()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(build_site, "polish", interrupted)
+    monkeypatch.setattr(build_site, "gather", lambda executed, source, edition: None)
+    monkeypatch.setattr(build_site, "COMMAND", [sys.executable, "-c", MADE_SITE])
+    with pytest.raises(KeyboardInterrupt):
+        build_site.build(book, book / "half")
+    assert not (book / "half" / "_build" / "html").exists()
+
+
+def test_reproduce_without_trials_takes_the_number_of_the_tier() -> None:
+    """Issue 22.6: it reproduced nothing, in four minutes."""
+    both = {"tier", "trials"}
+    assert reproduce.completed({}, both) == {"tier": "class", "trials": 3}
+    assert reproduce.completed({"tier": "smoke"}, both) == {"tier": "smoke", "trials": 2}
+    assert reproduce.completed({"trials": 7, "seed": 1}, both) == {
+        "tier": "class", "trials": 7, "seed": 1,
+    }  # fmt: skip
+    assert reproduce.completed({}, {"tier"}) == {"tier": "class"}
