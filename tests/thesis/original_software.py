@@ -355,5 +355,5 @@ def _newton() -> Iterator[Difference]:
         ):  # fmt: skip
             words = key.replace("_", " ")
             yield _compare(
-                f"Newton, {words}, {name}", torch.as_tensor(values), recorded[key], bound
+                f"Newton, {words}, {name}", array(values), recorded[key], bound
             )
