@@ -1,8 +1,8 @@
-"""Multiresolution methods for convolutional neural networks: the numerics.
+"""Multigrid transfer of convolutional neural networks between image resolutions.
 
-Restriction and prolongation, the Galerkin condition on convolution stencils, the small network on
-which E. S. Crafts's thesis (Emory, 2019) tried them, and the same for any other network.  The
-studies are in :mod:`mgcore.lab`, which this package never imports.
+Restriction and prolongation, the Galerkin condition on convolution kernels, the small network of
+E. S. Crafts's thesis (Emory, 2019), and the same method for any other network.  The studies that
+repeat the thesis are in :mod:`mgcore.lab`, which the rest of this package never imports.
 """
 
 from importlib import import_module
@@ -10,20 +10,28 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mgcore.grids import prolong, restrict
+    from mgcore.kernels import coarsen_kernel, refine_kernel
+    from mgcore.optimize.minimize import minimize_trust_region
     from mgcore.refinement.module import coarsen, refine
     from mgcore.thesis.network import ThesisCNN
     from mgcore.train.resolution_ladder import coarse_to_fine
 
 __version__ = "0.1.0"
-__all__ = ["ThesisCNN", "coarse_to_fine", "coarsen", "prolong", "refine", "restrict"]
+__all__ = [
+    "ThesisCNN", "coarse_to_fine", "coarsen", "coarsen_kernel", "minimize_trust_region", "prolong",
+    "refine", "refine_kernel", "restrict",
+]  # fmt: skip
 
 # Imported on first use: ``mgcore --help`` answers without loading torch, which takes seconds.
 _MODULES = {
     "ThesisCNN": "thesis.network",
     "coarse_to_fine": "train.resolution_ladder",
     "coarsen": "refinement.module",
+    "coarsen_kernel": "kernels",
+    "minimize_trust_region": "optimize",
     "prolong": "grids",
     "refine": "refinement.module",
+    "refine_kernel": "kernels",
     "restrict": "grids",
 }
 _SUBPACKAGES = (

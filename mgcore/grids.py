@@ -1,42 +1,62 @@
 """Restriction and prolongation between a grid and the one twice as coarse (thesis §3.1.1, §3.1.4).
 
-Grids are cell-centred: a value sits in the middle of its pixel, so a coarse cell is the union of
-2ᵈ fine ones and no coarse value coincides with a fine one.  Both operators act on the last ``ndim``
-axes and leave every axis before them alone, so one image, a minibatch, or the weights of a
-classifier arranged as maps are all the same to them.
+Grids are cell-centred: a value lies at the centre of its pixel, so that a coarse cell is the union
+of 2ᵈ fine cells and no coarse value coincides with a fine one.  Both operators act on the last
+``ndim`` axes and broadcast over all axes before them: an image, a minibatch, or the weights of a
+classifier arranged as maps.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, wraps
+from typing import ParamSpec
 
 import torch
 from torch import Tensor
+
+Arguments = ParamSpec("Arguments")
 
 PROLONGATIONS = ("bilinear", "constant")
 BOUNDARIES = ("clamp", "periodic", "odd")
 
 
+def cached_constant(make: Callable[Arguments, Tensor]) -> Callable[Arguments, Tensor]:
+    """Return a function that makes a constant tensor once and returns it again.
+
+    It is made outside ``torch.inference_mode``, wherever the first call is: a tensor made there
+    could be saved by no later backward pass.
+    """
+
+    @lru_cache
+    @wraps(make)
+    def cached(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Tensor:
+        with torch.inference_mode(False), torch.no_grad():
+            return make(*args, **kwargs)
+
+    return cached  # type: ignore[return-value]  # lru_cache forgets the signature
+
+
 def check_prolongation(kind: str, argument: str = "kind") -> None:
     """Raise ValueError unless `kind` is one of the two prolongations of the thesis's software."""
     if kind not in PROLONGATIONS:
-        accepted = " or ".join(repr(name) for name in PROLONGATIONS)
-        raise ValueError(f"{argument}={kind!r} is not a prolongation; accepted: {accepted}.")
+        names = " or ".join(repr(name) for name in PROLONGATIONS)
+        raise ValueError(f"{argument} must be {names}, got {kind!r}.")
 
 
 def check_ndim(x: Tensor, ndim: int) -> None:
     """Raise unless `x` is a floating-point tensor with at least `ndim` axes, 1 to 3."""
     if ndim not in (1, 2, 3):
-        raise ValueError(f"ndim={ndim!r} is not a number of grid axes; accepted: 1, 2 or 3.")
+        raise ValueError(f"ndim must be 1, 2 or 3, got {ndim!r}.")
     if not isinstance(x, Tensor) or not x.is_floating_point():
         found = f"{x.dtype} tensor" if isinstance(x, Tensor) else type(x).__name__
-        raise TypeError(f"x is a {found}; accepted: a floating-point torch tensor.")
+        raise TypeError(f"x must be a floating-point torch tensor, got a {found}.")
     if x.ndim < ndim:
-        raise ValueError(f"x has shape {tuple(x.shape)}; accepted: at least ndim={ndim} axes.")
+        raise ValueError(f"x must have at least ndim={ndim} axes, got shape {tuple(x.shape)}.")
 
 
 def restrict(x: Tensor, ndim: int = 2) -> Tensor:
-    """Average blocks of 2ᵈ cells: R, from the fine grid to the coarse one (thesis §3.1.4).
+    """Average blocks of 2ᵈ cells: the restriction R to the coarse grid (thesis §3.1.4).
 
     Parameters
     ----------
@@ -51,6 +71,8 @@ def restrict(x: Tensor, ndim: int = 2) -> Tensor:
 
     Raises
     ------
+    TypeError
+        If `x` is not a floating-point tensor.
     ValueError
         If a grid axis is odd or empty.
 
@@ -63,8 +85,8 @@ def restrict(x: Tensor, ndim: int = 2) -> Tensor:
     grid = x.shape[x.ndim - ndim :]
     if any(size % 2 or size == 0 for size in grid):
         raise ValueError(
-            f"x has grid axes {tuple(grid)}; accepted: even sizes, because a coarse cell is made "
-            "of two fine ones along each axis."
+            "x must have grid axes of even size, two fine cells to a coarse one, got "
+            f"{tuple(grid)}."
         )
     halves = [part for size in grid for part in (size // 2, 2)]
     blocks = x.reshape(*x.shape[: x.ndim - ndim], *halves)  # (..., m₁, 2, ..., m_d, 2)
@@ -74,9 +96,9 @@ def restrict(x: Tensor, ndim: int = 2) -> Tensor:
 def pool(x: Tensor) -> Tensor:
     """Average blocks of 2×2 cells, as :func:`restrict` does, by one matrix product.
 
-    For the inside of a training step: on a CPU, ``torch.nn.functional.avg_pool2d`` and its
-    derivative take a quarter of a pooled network's step, this a twentieth.  A value that is not
-    finite spoils its pair of rows, where :func:`restrict` keeps it to its block.
+    For use in training steps: on a CPU, ``torch.nn.functional.avg_pool2d`` and its derivative take
+    a quarter of the time of a pooled network's step, this function a twentieth.  A value that is
+    not finite affects its whole pair of rows; with :func:`restrict` it affects its block only.
 
     Parameters
     ----------
@@ -92,7 +114,7 @@ def pool(x: Tensor) -> Tensor:
 
 
 def pool_adjoint(x: Tensor) -> Tensor:
-    """Spread each value over its 2×2 cells, a quarter to each: the transpose of :func:`pool`.
+    """Give each of a value's 2×2 cells a quarter of it: the transpose of :func:`pool`.
 
     Parameters
     ----------
@@ -107,37 +129,47 @@ def pool_adjoint(x: Tensor) -> Tensor:
     return pairs.reshape(*x.shape[:-2], 2 * rows, 2 * columns)
 
 
-@lru_cache
+@cached_constant
 def _mean_of_pairs(columns: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return what takes two rows, one behind the other, to their 2×2 means: (2·columns, ·/2)."""
+    """Return the matrix from two rows, one behind the other, to their 2×2 means.
+
+    Its shape is (2·columns, columns/2).
+    """
     row = torch.eye(columns // 2, dtype=dtype, device=device).repeat_interleave(2, dim=0) / 4
     return row.repeat(2, 1)
 
 
 def prolong(x: Tensor, kind: str = "bilinear", ndim: int = 2, boundary: str = "clamp") -> Tensor:
-    """Interpolate to the grid twice as fine: P (thesis §3.1.4).
+    """Interpolate to the grid twice as fine: the prolongation P (thesis §3.1.4).
 
     ``"bilinear"`` is the thesis's "weighted averaging": along each axis a fine value is ¾ of the
     coarse cell that contains it and ¼ of that cell's neighbour on the same side, the cell-centred
-    weights [1 3 3 1]/4.  ``"constant"`` copies a coarse value to its 2ᵈ cells, P = 2ᵈ Rᵀ, the only
-    choice of the two for which R P = I.
+    weights [1 3 3 1]/4.  ``"constant"`` copies a coarse value to its 2ᵈ cells, P = 2ᵈ Rᵀ; of the
+    two prolongations, only this one has R P = I.
 
     Parameters
     ----------
     x : Tensor, shape (..., m₁, ..., m_d)
         Values at the cell centres of the coarse grid; d is `ndim`.
     kind : {"bilinear", "constant"}
-        The interpolation (linear, bilinear or trilinear as `ndim` says).
+        The interpolation; ``"bilinear"`` is linear for ``ndim=1`` and trilinear for ``ndim=3``.
     ndim : int
         How many of the last axes are grid axes, 1 to 3.
     boundary : {"clamp", "periodic", "odd"}
-        The value beyond the edge, for ``"bilinear"``: the edge's own (image processing, and
-        ``torch.nn.functional.interpolate``), the opposite edge's, or minus the edge's, which
-        is a function vanishing at the wall (Dirichlet).
+        The value of the ghost cell beyond the boundary, for ``"bilinear"``: that of the boundary
+        cell (as in ``torch.nn.functional.interpolate``), that of the opposite boundary cell, or
+        minus that of the boundary cell (a function that vanishes at the boundary, Dirichlet).
 
     Returns
     -------
     Tensor, shape (..., 2 m₁, ..., 2 m_d)
+
+    Raises
+    ------
+    TypeError
+        If `x` is not a floating-point tensor.
+    ValueError
+        If an argument is out of its range, or a grid axis is empty.
 
     Examples
     --------
@@ -149,18 +181,18 @@ def prolong(x: Tensor, kind: str = "bilinear", ndim: int = 2, boundary: str = "c
     check_ndim(x, ndim)
     check_prolongation(kind)
     if boundary not in BOUNDARIES:
-        accepted = ", ".join(repr(name) for name in BOUNDARIES)
-        raise ValueError(f"boundary={boundary!r} is not a boundary; accepted: {accepted}.")
+        names = ", ".join(repr(name) for name in BOUNDARIES)
+        raise ValueError(f"boundary must be one of {names}, got {boundary!r}.")
     for axis in range(x.ndim - ndim, x.ndim):
         x = _double(x, axis, kind, boundary)
     return x
 
 
 def _double(x: Tensor, axis: int, kind: str, boundary: str) -> Tensor:
-    """Prolong along one axis; P in d dimensions is the product of these."""
+    """Prolong along one axis; P in d dimensions is the product over the axes."""
     size = x.shape[axis]
     if size == 0:
-        raise ValueError(f"x has shape {tuple(x.shape)}; accepted: grid axes of at least one cell.")
+        raise ValueError(f"x must have grid axes of at least one cell, got {tuple(x.shape)}.")
     if kind == "constant":
         left = right = x
     else:

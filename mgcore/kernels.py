@@ -1,36 +1,35 @@
-"""Moving the weights of a network between grids (thesis §3.1.2 and §3.1.3).
+"""Transfer of a network's weights between grids (thesis §3.1.2 and §3.1.3).
 
-A stencil changes by the Galerkin condition K²ʰ = R Kʰ P (3.5), which is linear in the stencil:
-one small matrix M maps fine stencils to coarse ones, and its inverse maps them back.  The weights
-of a linear classifier are functions on the grid themselves, and are prolonged or restricted.
+A convolution kernel changes by the Galerkin condition K²ʰ = R Kʰ P (3.5), which is linear in the
+kernel: one small matrix M maps fine kernels to coarse ones, and its inverse maps them back.  The
+weights of a linear classifier are functions on the grid, and are prolonged or restricted.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from mgcore.grids import check_ndim, check_prolongation, prolong, restrict
+from mgcore.grids import cached_constant, check_ndim, check_prolongation, prolong, restrict
 
-WIDTH = 3  # cells of a stencil along one axis; see galerkin_map for why no other
+KERNEL_WIDTH = 3  # cells along one axis; galerkin_map gives the reason
 
 
-@lru_cache
+@cached_constant
 def _galerkin_factor(prolongation: str) -> Tensor:
     """M in one dimension, (3, 3), read off R K P on a periodic grid.
 
-    Column j is the coarse stencil of the fine stencil that is 1 at place j.  On eight coarse
-    cells the three diagonals of the product do not meet around the circle.
+    Column j is the coarse kernel of the fine kernel that is 1 at place j.  Eight coarse cells are
+    enough that the three diagonals of the product do not overlap through periodicity.
     """
     cells = 8
     unit = torch.eye(cells, dtype=torch.float64)
     p = prolong(unit, prolongation, ndim=1, boundary="periodic").T  # (2 cells, cells)
     columns = []
-    for place in range(WIDTH):
+    for place in range(KERNEL_WIDTH):
         # Correlation: a weight at offset o reads the neighbour o cells to the right.
         k_p = torch.roll(p, shifts=-(place - 1), dims=0)
         coarse = restrict(k_p.T, ndim=1).T  # R K P, (cells, cells)
@@ -38,11 +37,11 @@ def _galerkin_factor(prolongation: str) -> Tensor:
     return torch.stack(columns, dim=1)
 
 
-@lru_cache
+@cached_constant
 def _transfer_matrix(prolongation: str, ndim: int, refining: bool) -> Tensor:
     """Return the Kronecker power of M₁ or of its inverse, (3ᵈ, 3ᵈ).
 
-    R and P are products over the axes, and so is every stencil that is 1 at one place.
+    R and P are products over the axes, and so is every kernel that is 1 at one place.
     """
     factor = _galerkin_factor(prolongation)
     if refining:
@@ -54,11 +53,11 @@ def _transfer_matrix(prolongation: str, ndim: int, refining: bool) -> Tensor:
 
 
 def galerkin_map(prolongation: str = "bilinear", ndim: int = 2) -> Tensor:
-    """Return the matrix M of the Galerkin condition on stencils: coarse = M @ fine (thesis (3.5)).
+    """Return the matrix M of the Galerkin condition on kernels: coarse = M @ fine (thesis (3.5)).
 
-    Restriction is the mean over 2ᵈ cells.  Away from a boundary R K P of a stencil three cells
-    wide is again a stencil three cells wide, for both prolongations; wider stencils shrink or
-    keep their width by accident (7 becomes 5), so that only width 3 has an inverse map for both.
+    Restriction is the mean over 2ᵈ cells.  Away from a boundary, R K P of a kernel three cells
+    wide is again a kernel three cells wide, for both prolongations.  Wider kernels become narrower
+    (7 becomes 5), so that only width 3 has an inverse map for both prolongations.
 
     Parameters
     ----------
@@ -70,7 +69,12 @@ def galerkin_map(prolongation: str = "bilinear", ndim: int = 2) -> Tensor:
     Returns
     -------
     Tensor, shape (3ᵈ, 3ᵈ), float64
-        Acts on stencils flattened in row-major order.
+        Acts on kernels flattened in row-major order.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range.
 
     Examples
     --------
@@ -83,12 +87,12 @@ def galerkin_map(prolongation: str = "bilinear", ndim: int = 2) -> Tensor:
 
 
 def coarsen_kernel(stencil: Tensor, prolongation: str = "bilinear", ndim: int = 2) -> Tensor:
-    """Return the stencil of R K P: from the fine grid to the coarse one (thesis (3.5)).
+    """Return the kernel of R K P: from the fine grid to the coarse one (thesis (3.5)).
 
     Parameters
     ----------
     stencil : Tensor, shape (..., 3, ..., 3)
-        Stencils in the last `ndim` axes, acting by correlation as ``conv2d`` does.
+        Kernels in the last `ndim` axes, acting by correlation as ``conv2d`` does.
     prolongation : {"bilinear", "constant"}
     ndim : int
         1 to 3.
@@ -100,20 +104,22 @@ def coarsen_kernel(stencil: Tensor, prolongation: str = "bilinear", ndim: int = 
 
     Raises
     ------
+    TypeError
+        If `stencil` is not a floating-point tensor.
     ValueError
-        If the stencils are not three cells wide.
+        If the kernels are not three cells wide.
     """
     return _apply(stencil, prolongation, ndim, refining=False)
 
 
 def refine_kernel(stencil: Tensor, prolongation: str = "bilinear", ndim: int = 2) -> Tensor:
-    """Return the fine stencil whose Galerkin coarsening is `stencil`: M⁻¹ (thesis §3.1.2).
+    """Return the fine kernel whose Galerkin coarsening is `stencil`: M⁻¹ (thesis §3.1.2).
 
-    Parameters, result and errors are those of :func:`coarsen_kernel`, which this inverts.
+    The inverse of :func:`coarsen_kernel`, with the same parameters, result and errors.
 
     Examples
     --------
-    The derivative of a function keeps its value where cells are half as wide:
+    The derivative of a function has the same value on cells of half the width:
 
     >>> refine_kernel(torch.tensor([-1.0, 0.0, 1.0]), ndim=1)
     tensor([-2.,  0.,  2.])
@@ -125,13 +131,13 @@ def _apply(stencil: Tensor, prolongation: str, ndim: int, refining: bool) -> Ten
     check_prolongation(prolongation, "prolongation")
     if not isinstance(stencil, Tensor) or not stencil.is_floating_point():
         found = f"{stencil.dtype} tensor" if isinstance(stencil, Tensor) else type(stencil).__name__
-        raise TypeError(f"stencil is a {found}; accepted: a floating-point torch tensor.")
+        raise TypeError(f"stencil must be a floating-point torch tensor, got a {found}.")
     check_ndim(stencil, ndim)
     grid = tuple(stencil.shape[stencil.ndim - ndim :])
-    if any(size != WIDTH for size in grid):
+    if any(size != KERNEL_WIDTH for size in grid):
         raise ValueError(
-            f"stencil has last axes {grid}; accepted: {(WIDTH,) * ndim}, because only stencils "
-            "three cells wide keep their width under the Galerkin condition for both prolongations."
+            f"stencil must have last axes {(KERNEL_WIDTH,) * ndim}, got {grid}: only kernels three "
+            "cells wide keep their width under the Galerkin condition for both prolongations."
         )
     matrix = _transfer_matrix(prolongation, ndim, refining).to(stencil.device)
     flat = stencil.double().flatten(stencil.ndim - ndim)  # (..., 3ᵈ)
@@ -144,18 +150,18 @@ def refine_classifier(
     prolongation: str = "bilinear",
     scale: float | None = None,
 ) -> Tensor:
-    """Carry the weights of a linear classifier to maps twice as fine (thesis §3.1.3).
+    """Transfer the weights of a linear classifier to maps twice as fine (thesis §3.1.3).
 
-    The logits are plain sums over pixels.  A sum over 2ᵈ times as many pixels of the same feature
-    is 2ᵈ times as large, so the weights that keep the logits are the prolonged ones times 2⁻ᵈ.
-    The thesis prints the inverse factor, 4; it is one argument away.
+    The logits are sums over pixels.  A sum over 2ᵈ times as many pixels of the same feature is 2ᵈ
+    times as large, so that the prolonged weights times 2⁻ᵈ keep the logits.  The thesis prints the
+    inverse factor; for images it is ``scale=4``.
 
     Parameters
     ----------
     weight : Tensor, shape (classes, channels · m₁ ··· m_d)
         Row-major over (channel, grid), as ``torch.flatten`` leaves feature maps.
     shape : tuple of int
-        (m₁, ..., m_d), the maps which `weight` reads: the coarse ones.
+        (m₁, ..., m_d), the size of the maps that `weight` reads: the coarse ones.
     prolongation : {"bilinear", "constant"}
     scale : float, optional
         Factor on the prolonged weights; 2⁻ᵈ (¼ for images) by default.
@@ -182,13 +188,13 @@ def refine_classifier(
 def coarsen_classifier(
     weight: Tensor, shape: tuple[int, ...], scale: float | None = None
 ) -> Tensor:
-    """Carry the weights of a linear classifier to maps half as fine (thesis §3.1.3).
+    """Transfer the weights of a linear classifier to maps half as fine (thesis §3.1.3).
 
     Parameters
     ----------
     weight : Tensor, shape (classes, channels · m₁ ··· m_d)
     shape : tuple of int
-        (m₁, ..., m_d), the maps which `weight` reads: here the fine ones, even along each axis.
+        (m₁, ..., m_d), the size of the maps that `weight` reads: the fine ones, all even.
     scale : float, optional
         Factor on the restricted weights; 2ᵈ (4 for images) by default, which is the
         inverse of the factor of :func:`refine_classifier`.  With it the coarse weights are those
@@ -212,14 +218,14 @@ def _as_maps(weight: Tensor, shape: tuple[int, ...]) -> Tensor:
     """View the rows of a classifier as maps, (classes, channels, m₁, ..., m_d)."""
     shape = tuple(shape) if isinstance(shape, Iterable) else (shape,)
     if len(shape) not in (1, 2, 3) or any(int(m) != m or m < 1 for m in shape):
-        raise ValueError(f"shape={shape} is not a grid; accepted: one to three positive integers.")
+        raise ValueError(f"shape must be one to three positive integers, got {shape}.")
     if not isinstance(weight, Tensor) or weight.ndim != 2:
         found = tuple(weight.shape) if isinstance(weight, Tensor) else type(weight).__name__
-        raise ValueError(f"weight is {found}; accepted: a tensor (classes, channels · cells).")
+        raise ValueError(f"weight must be a tensor (classes, channels · cells), got {found}.")
     cells = math.prod(shape)
     if weight.shape[1] % cells:
         raise ValueError(
-            f"weight has width {weight.shape[1]}; accepted: a multiple of the {cells} cells of "
-            f"shape={shape}, one block a channel."
+            f"weight must have a multiple of the {cells} cells of shape={shape} as its width, one "
+            f"block for each channel, got {weight.shape[1]}."
         )
     return weight.reshape(weight.shape[0], -1, *shape)

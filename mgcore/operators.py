@@ -1,32 +1,33 @@
-"""Stencils as differential operators: the change of basis of thesis §2.3.
+"""Convolution kernels as differential operators: the change of basis of thesis §2.3.
 
-A stencil three cells wide is a combination of three finite differences, of orders 0, 1 and 2, and
-in two dimensions of their nine products.  The coefficients β say which differential operator the
-stencil is on a grid of mesh size h; (2.10) is what is left of it for h → 0.
+A kernel three cells wide is a linear combination of three finite differences, of orders 0, 1 and
+2, and in two dimensions of their nine products.  The coefficients β give the differential operator
+that the kernel approximates on a grid of mesh size h; (2.10) is its limit for h → 0.
 
-Conventions.  Stencils act by correlation, as ``torch.nn.functional.conv2d`` does, so that
+Conventions.  Kernels act by correlation, as ``torch.nn.functional.conv2d`` does, so that
 ``[-1, 0, 1]`` is a derivative to the right; under true convolution β of odd order change sign.
-The first axis of a stencil (down the rows) is u and the second (along the columns) is v.  The
-coefficient of ∂² belongs to ``[1, -2, 1] / h²``, so that it is the β₃ of (2.10) with the sign that
-is printed there.  The thesis prints ``[-1, 2, 1] / h²``; with ``[-1, 2, -1] / h²``, which is meant,
+The first axis of a kernel (down the rows) is u and the second (along the columns) is v.  The
+coefficient of ∂² belongs to ``[1, -2, 1] / h²``, so that it is the β₃ of (2.10) with the printed
+sign.  The thesis prints ``[-1, 2, 1] / h²``, a misprint of ``[-1, 2, -1] / h²``; with that stencil
 its β of every second derivative is minus ours (β₃ in one dimension; β₅, β₆, β₇ and β₈ in two).
 """
 
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 from numbers import Real
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-WIDTH = 3  # cells of a stencil along one axis, and operators along one axis
+from mgcore.grids import cached_constant
+
+KERNEL_WIDTH = 3  # cells along one axis, and operators along one axis
 
 
 class Operator(NamedTuple):
-    """A differential operator: how it is written, and its order along each axis."""
+    """A differential operator: its symbol, and its order along each axis."""
 
     name: str
     orders: tuple[int, ...]
@@ -48,11 +49,11 @@ OPERATORS: dict[int, tuple[Operator, ...]] = {
     ),
 }
 
-# The stencil of "1".  Derivatives are the same in every basis: [-1, 0, 1]/2h and [1, -2, 1]/h².
-# "galerkin" is the one in which the Galerkin map with bilinear P is diagonal, "nodal" the one for
-# constant P; in "nodal" β are also the moments of the stencil, the coefficients of its Taylor
-# expansion up to order 2.
-MASSES: dict[str, tuple[float, float, float]] = {
+# The kernel of the operator 1 in each basis.  Those of the derivatives are the same in all bases:
+# [-1, 0, 1]/2h and [1, -2, 1]/h².  The Galerkin map is diagonal in "galerkin" for bilinear P and in
+# "nodal" for constant P; in "nodal" β are also the moments of the kernel, the coefficients of its
+# Taylor expansion up to order 2.
+IDENTITY_KERNELS: dict[str, tuple[float, float, float]] = {
     "thesis": (1 / 4, 2 / 4, 1 / 4),
     "galerkin": (1 / 6, 4 / 6, 1 / 6),
     "nodal": (0.0, 1.0, 0.0),
@@ -60,10 +61,10 @@ MASSES: dict[str, tuple[float, float, float]] = {
 
 
 def to_operators(stencil: Tensor, h: float = 1.0, ndim: int = 2, basis: str = "thesis") -> Tensor:
-    """Return the coefficients β of a stencil's differential operators (thesis §2.3).
+    """Return the coefficients β of a kernel's differential operators (thesis §2.3).
 
     In one dimension and the thesis's basis, β₁ = θ₁ + θ₂ + θ₃, β₂ = h (θ₃ − θ₁) and
-    β₃ = h² (θ₁ − θ₂ + θ₃)/4: each depends on the whole stencil.
+    β₃ = h² (θ₁ − θ₂ + θ₃)/4.
 
     Parameters
     ----------
@@ -74,7 +75,7 @@ def to_operators(stencil: Tensor, h: float = 1.0, ndim: int = 2, basis: str = "t
     ndim : int
         1 or 2.
     basis : {"thesis", "galerkin", "nodal"}
-        Whether the stencil of the operator 1 is [1, 2, 1]/4, [1, 4, 1]/6 or [0, 1, 0].
+        Whether the kernel of the operator 1 is [1, 2, 1]/4, [1, 4, 1]/6 or [0, 1, 0].
 
     Returns
     -------
@@ -97,7 +98,7 @@ def to_operators(stencil: Tensor, h: float = 1.0, ndim: int = 2, basis: str = "t
     tensor([ 1.,  0., -1.])
     """
     _check_choice(h, ndim, basis)
-    _check_tensor("stencil", stencil, (WIDTH,) * ndim)
+    _check_tensor("stencil", stencil, (KERNEL_WIDTH,) * ndim)
     flat = stencil.double().flatten(stencil.ndim - ndim)  # (..., 3ᵈ)
     inverse = _unit_basis(basis, ndim, True).to(stencil.device)
     lengths = _powers(h, ndim).to(stencil.device)
@@ -105,7 +106,7 @@ def to_operators(stencil: Tensor, h: float = 1.0, ndim: int = 2, basis: str = "t
 
 
 def from_operators(beta: Tensor, h: float = 1.0, ndim: int = 2, basis: str = "thesis") -> Tensor:
-    """Return the stencil of given operators: the inverse of :func:`to_operators`.
+    """Return the kernel of given operators: the inverse of :func:`to_operators`.
 
     Parameters
     ----------
@@ -132,26 +133,26 @@ def from_operators(beta: Tensor, h: float = 1.0, ndim: int = 2, basis: str = "th
     tensor([ 4., -8.,  4.])
     """
     _check_choice(h, ndim, basis)
-    _check_tensor("beta", beta, (WIDTH**ndim,))
+    _check_tensor("beta", beta, (KERNEL_WIDTH**ndim,))
     matrix = _unit_basis(basis, ndim, False).to(beta.device)
     lengths = _powers(h, ndim).to(beta.device)
     flat = (beta.double() / lengths) @ matrix.T  # (..., 3ᵈ)
-    return flat.unflatten(-1, (WIDTH,) * ndim).to(beta.dtype)
+    return flat.unflatten(-1, (KERNEL_WIDTH,) * ndim).to(beta.dtype)
 
 
 def rediscretise(
     stencil: Tensor, h_from: float, h_to: float, ndim: int = 2, basis: str = "thesis"
 ) -> Tensor:
-    """Return the stencil of the same operators on another grid: β stays, h changes.
+    """Return the kernel of the same operators on another grid: β stays, h changes.
 
-    With ``basis="galerkin"`` and ``h_to = h_from / 2`` this is
-    :func:`mgcore.kernels.refine_kernel` with bilinear P; in the other bases it is not.
+    With ``basis="galerkin"`` and ``h_to = h_from / 2`` the result is that of
+    :func:`mgcore.kernels.refine_kernel` with bilinear P; in the other bases it differs.
 
     Parameters
     ----------
     stencil : Tensor, shape (..., 3) or (..., 3, 3)
     h_from, h_to : float
-        Mesh sizes of the grid of `stencil` and of the other; only their ratio matters.
+        Mesh sizes of the grid of `stencil` and of the new grid; only their ratio matters.
     ndim, basis
         As for :func:`to_operators`.
 
@@ -174,25 +175,27 @@ def rediscretise(
     """
     _check_choice(h_from, ndim, basis, "h_from")
     _check_choice(h_to, ndim, basis, "h_to")
-    _check_tensor("stencil", stencil, (WIDTH,) * ndim)
+    _check_tensor("stencil", stencil, (KERNEL_WIDTH,) * ndim)
     beta = to_operators(stencil.double(), h_from, ndim, basis)
     return from_operators(beta, h_to, ndim, basis).to(stencil.dtype)
 
 
-@lru_cache
+@cached_constant
 def _unit_basis(basis: str, ndim: int, inverse: bool) -> Tensor:
     """Return θ = B β on the grid of mesh size 1, or B⁻¹: (3ᵈ, 3ᵈ), float64.
 
-    Columns of B are the operators' stencils, flattened in row-major order.  h is left to
-    :func:`_powers`, so that B is as well conditioned on a fine grid as on a coarse one.
+    Columns of B are the operators' kernels, flattened in row-major order.  :func:`_powers` applies
+    h separately, so that the condition of B does not depend on the grid.
     """
-    one = torch.tensor([MASSES[basis], (-0.5, 0.0, 0.5), (1.0, -2.0, 1.0)], dtype=torch.float64).T
+    one = torch.tensor(
+        [IDENTITY_KERNELS[basis], (-0.5, 0.0, 0.5), (1.0, -2.0, 1.0)], dtype=torch.float64
+    ).T
     if inverse:
         one = torch.linalg.inv(one)
     if ndim == 1:
         return one
-    # A place of the table of orders (u, v), flattened; the thesis lists them by total order.
-    places = [WIDTH * u + v for u, v in (operator.orders for operator in OPERATORS[2])]
+    # Places in the flattened table of orders (u, v); the thesis lists them by total order.
+    places = [KERNEL_WIDTH * u + v for u, v in (operator.orders for operator in OPERATORS[2])]
     both = torch.kron(one, one)
     return both[places] if inverse else both[:, places]
 
@@ -204,21 +207,18 @@ def _powers(h: float, ndim: int) -> Tensor:
 
 def _check_choice(h: float, ndim: int, basis: str, argument: str = "h") -> None:
     if ndim not in OPERATORS:
-        raise ValueError(f"ndim={ndim!r} is not a number of grid axes; accepted: 1 or 2.")
+        raise ValueError(f"ndim must be 1 or 2, got {ndim!r}.")
     if not isinstance(h, Real) or isinstance(h, bool) or not 0 < h < math.inf:
-        raise ValueError(f"{argument}={h!r} is not a mesh size; accepted: a positive number.")
-    if basis not in MASSES:
-        accepted = ", ".join(repr(name) for name in MASSES)
-        raise ValueError(f"basis={basis!r} is not a basis; accepted: {accepted}.")
+        raise ValueError(f"{argument} must be a positive number, got {h!r}.")
+    if basis not in IDENTITY_KERNELS:
+        names = ", ".join(repr(name) for name in IDENTITY_KERNELS)
+        raise ValueError(f"basis must be one of {names}, got {basis!r}.")
 
 
 def _check_tensor(argument: str, x: Tensor, last: tuple[int, ...]) -> None:
     """Raise unless `x` is a floating-point tensor whose last axes are `last`."""
     if not isinstance(x, Tensor) or not x.is_floating_point():
         found = f"{x.dtype} tensor" if isinstance(x, Tensor) else type(x).__name__
-        raise TypeError(f"{argument} is a {found}; accepted: a floating-point torch tensor.")
+        raise TypeError(f"{argument} must be a floating-point torch tensor, got a {found}.")
     if tuple(x.shape[-len(last) :]) != last:
-        raise ValueError(
-            f"{argument} has shape {tuple(x.shape)}; accepted: last axes {last}, one number "
-            f"{'an operator' if argument == 'beta' else 'a cell of the stencil'}."
-        )
+        raise ValueError(f"{argument} must have last axes {last}, got shape {tuple(x.shape)}.")

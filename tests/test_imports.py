@@ -1,9 +1,9 @@
 """The direction of imports: no circle, no arrow backwards, nothing private across wings."""
 
-import ast
 from pathlib import Path
 
 import pytest
+from house import arrows, circles, modules, wing
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -29,71 +29,6 @@ ORDER = {
         {"cli"},
     ],
 }
-Arrow = tuple[str, str, str]  # importing module, imported module, imported name
-
-
-def modules(root: Path) -> dict[str, Path]:
-    """Return the file of every module below ``root/mgcore``."""
-    found = {}
-    for file in sorted((root / "mgcore").rglob("*.py")):
-        name = ".".join(file.relative_to(root).with_suffix("").parts)
-        found[name.removesuffix(".__init__")] = file
-    return found
-
-
-def arrows(root: Path) -> list[Arrow]:
-    """Return every import of one module of mgcore by another, wherever in the file it stands."""
-    files = modules(root)
-    found = []
-    for name, file in files.items():
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom):
-                base = node.module or ""
-                if node.level:  # a relative import
-                    package = (
-                        name.split(".") if file.name == "__init__.py" else name.split(".")[:-1]
-                    )
-                    package = package[: len(package) - node.level + 1]
-                    base = ".".join([*package, *([node.module] if node.module else [])])
-                for alias in node.names:
-                    inner = f"{base}.{alias.name}"
-                    target = inner if inner in files else base
-                    if target in files:
-                        found.append((name, target, alias.name))
-            elif isinstance(node, ast.Import):
-                found += [(name, a.name, a.name) for a in node.names if a.name in files]
-    return found
-
-
-def circles(graph: list[Arrow]) -> list[list[str]]:
-    """Return the strongly connected groups of more than one module."""
-    after: dict[str, set[str]] = {}
-    for start, end, _ in graph:
-        after.setdefault(start, set()).add(end)
-
-    def reached(start: str) -> set[str]:
-        seen, todo = set(), [start]
-        while todo:
-            for name in after.get(todo.pop(), ()):
-                if name not in seen:
-                    seen.add(name)
-                    todo.append(name)
-        return seen
-
-    reach = {name: reached(name) for name in after}
-    groups = {
-        tuple(sorted({n for n in reach[name] if name in reach.get(n, ())} | {name}))
-        for name in reach
-        if name in reach[name]
-    }
-    return [list(group) for group in sorted(groups)]
-
-
-def wing(module: str, package: str) -> str | None:
-    """Return the child of `package` that `module` lies in, or None if it lies outside."""
-    if not module.startswith(f"{package}."):
-        return None
-    return module.removeprefix(f"{package}.").split(".")[0]
 
 
 def faults(root: Path) -> list[str]:

@@ -232,36 +232,35 @@ def test_coarsening_undoes_refining_and_composes_with_constant_prolongation(shap
     ("call", "error", "sentence"),
     [
         (lambda: refine_kernel(torch.zeros(8, 5, 5)), ValueError,
-         "stencil has last axes (5, 5); accepted: (3, 3), because only stencils three cells wide "
-         "keep their width under the Galerkin condition for both prolongations."),
+         "stencil must have last axes (3, 3), got (5, 5): only kernels three cells wide keep their "
+         "width under the Galerkin condition for both prolongations."),
         (lambda: coarsen_kernel(torch.zeros(3, 1)), ValueError,
-         "stencil has last axes (3, 1); accepted: (3, 3), because only stencils three cells wide "
-         "keep their width under the Galerkin condition for both prolongations."),
+         "stencil must have last axes (3, 3), got (3, 1): only kernels three cells wide keep their "
+         "width under the Galerkin condition for both prolongations."),
         (lambda: coarsen_kernel(torch.zeros(3, 3, dtype=torch.int64)), TypeError,
-         "stencil is a torch.int64 tensor; accepted: a floating-point torch tensor."),
+         "stencil must be a floating-point torch tensor, got a torch.int64 tensor."),
         (lambda: refine_kernel(np.zeros((3, 3))), TypeError,
-         "stencil is a ndarray; accepted: a floating-point torch tensor."),
+         "stencil must be a floating-point torch tensor, got a ndarray."),
         (lambda: refine_kernel(torch.zeros(3, 3), "linear"), ValueError,
-         "prolongation='linear' is not a prolongation; accepted: 'bilinear' or 'constant'."),
+         "prolongation must be 'bilinear' or 'constant', got 'linear'."),
         (lambda: galerkin_map("linear"), ValueError,
-         "prolongation='linear' is not a prolongation; accepted: 'bilinear' or 'constant'."),
+         "prolongation must be 'bilinear' or 'constant', got 'linear'."),
         (lambda: galerkin_map(ndim=4), ValueError,
-         "ndim=4 is not a number of grid axes; accepted: 1, 2 or 3."),
+         "ndim must be 1, 2 or 3, got 4."),
         (lambda: refine_classifier(torch.zeros(10, 100), (14, 14)), ValueError,
-         "weight has width 100; accepted: a multiple of the 196 cells of shape=(14, 14), one "
-         "block a channel."),
+         "weight must have a multiple of the 196 cells of shape=(14, 14) as its width, one block "
+         "for each channel, got 100."),
         (lambda: coarsen_classifier(torch.zeros(10, 100), (14, 14)), ValueError,
-         "weight has width 100; accepted: a multiple of the 196 cells of shape=(14, 14), one "
-         "block a channel."),
+         "weight must have a multiple of the 196 cells of shape=(14, 14) as its width, one block "
+         "for each channel, got 100."),
         (lambda: coarsen_classifier(torch.zeros(10, 98), (7, 14)), ValueError,
-         "x has grid axes (7, 14); accepted: even sizes, because a coarse cell is made of two "
-         "fine ones along each axis."),
+         "x must have grid axes of even size, two fine cells to a coarse one, got (7, 14)."),
         (lambda: refine_classifier(torch.zeros(196), (14, 14)), ValueError,
-         "weight is (196,); accepted: a tensor (classes, channels · cells)."),
+         "weight must be a tensor (classes, channels · cells), got (196,)."),
         (lambda: refine_classifier(torch.zeros(10, 4), (2, 0)), ValueError,
-         "shape=(2, 0) is not a grid; accepted: one to three positive integers."),
+         "shape must be one to three positive integers, got (2, 0)."),
         (lambda: refine_classifier(torch.zeros(10, 4), (2, 2), "cubic"), ValueError,
-         "kind='cubic' is not a prolongation; accepted: 'bilinear' or 'constant'."),
+         "kind must be 'bilinear' or 'constant', got 'cubic'."),
     ],
 )  # fmt: skip
 def test_bad_input_gets_one_sentence(call, error, sentence):

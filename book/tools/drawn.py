@@ -47,7 +47,7 @@ def label_of(function: FunctionType) -> str:
 
 
 def name_of(function: FunctionType) -> str:
-    """Return a function's name with its module's, ``figures.convergence``."""
+    """Return a function's name with its module's, ``baseline.error_by_epoch``."""
     return f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
 
 
@@ -135,7 +135,7 @@ def _called(source: str, modules: dict[str, str]) -> Iterator[FunctionType]:
         if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name):
             module = modules.get(called.value.id)
             function = module and getattr(importlib.import_module(module), called.attr, None)
-            if function and inspect.signature(function).return_annotation in ("Figure", "Card"):
+            if function and inspect.signature(function).return_annotation == "Figure":
                 yield inspect.unwrap(function)
 
 

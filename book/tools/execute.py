@@ -130,7 +130,7 @@ def check(values: Parameters) -> None:
     SystemExit
         With the sentence that the chapter would say.
     """
-    from mgcore.lab.pages.chapters import check_choice
+    from mgcore.lab.pages.study_page import check_choice
 
     try:
         check_choice(**{name: value for name, value in values.items() if name in NAMED})

@@ -11,7 +11,7 @@ def rows(start: str) -> list:
     """Return the lines of the figure for one start: the thesis's, and ours."""
     from status import RECORDS
 
-    from mgcore.lab.figures.front import Row
+    from mgcore.lab.figures.front import AccuracyRow
     from mgcore.lab.protocol import printed_tables as thesis
     from mgcore.lab.records.record import Record
     from mgcore.lab.verdict.metrics import cell
@@ -27,10 +27,14 @@ def rows(start: str) -> list:
     seen, fresh = f"{start}.last.training", f"{start}.last.validation"
     alike = values(prolonged, f"preparation.{start}.prolonged")
     return [
-        Row("the thesis", printed["training"][1:], printed["validation"][1:], printed=True),
-        Row("trained on smoothed images", values(prolonged, seen), values(prolonged, fresh)),
-        Row("… and validated on such", values(prolonged, seen), alike),
-        Row("trained on images as they are", values(original, seen), values(original, fresh)),
+        AccuracyRow("the thesis", printed["training"][1:], printed["validation"][1:], printed=True),
+        AccuracyRow(
+            "trained on smoothed images", values(prolonged, seen), values(prolonged, fresh)
+        ),
+        AccuracyRow("… and validated on such", values(prolonged, seen), alike),
+        AccuracyRow(
+            "trained on images as they are", values(original, seen), values(original, fresh)
+        ),
     ]
 
 
@@ -45,10 +49,10 @@ def say(row) -> str:
 def figure(book: Book) -> str:
     """Draw the figure into the laid-out book and return the text that shows it."""
     from mgcore.lab.figures import style
-    from mgcore.lab.figures.front import gaps
+    from mgcore.lab.figures.front import accuracy_bars
 
     starts = {start: rows(start) for start in ("transfer", "multigrid")}
-    picture = gaps(starts)
+    picture = accuracy_bars(starts)
     (book.source / "book" / FILE).write_bytes(style.png(picture))
     said = "; ".join(f"{name} start: {', '.join(map(say, of))}" for name, of in starts.items())
     width = round(style.SHOWN * picture.get_figwidth())

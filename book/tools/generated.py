@@ -18,6 +18,7 @@ from drawn import Drawn
 ASKED = re.compile(r"^<!-- generated: ([\w-]+) -->$", re.M)
 PARTS = {
     "front-figure": "front:figure",
+    "house": "house:figure",
     "gallery": "gallery:cards",
     "functions": "gallery:functions",
     "chapters": "status:chapters",

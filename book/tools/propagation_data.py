@@ -15,7 +15,7 @@ import os
 import numpy as np
 from notebooks import ROOT
 
-from mgcore.lab.pages.propagating import LAYERS, STUDIES, read_propagation, unpack
+from mgcore.lab.pages.propagation_explorer import LAYERS, STUDIES, read_propagation, unpack
 from mgcore.lab.protocol import CONDITIONS
 from mgcore.lab.records.record import Record
 from mgcore.lab.trial.phases import measured_images
@@ -55,7 +55,7 @@ def shown(name: str) -> dict[str, object]:
     Parameters
     ----------
     name : str
-        One of :data:`mgcore.lab.pages.propagating.STUDIES`.
+        One of :data:`mgcore.lab.pages.propagation_explorer.STUDIES`.
 
     Returns
     -------

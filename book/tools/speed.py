@@ -14,7 +14,7 @@ WORDS = {"rates": "Bare steps and training, all cores", "study": "A whole study"
 
 
 def rates(book: Book) -> str:
-    """Return the table of :mod:`mgcore.lab.cost.bench_table`, as it was last measured."""
+    """Return the table of :mod:`mgcore.lab.cost.table` as it was last measured."""
     return _rates(FOLDER / "table.json", "as a study has them")
 
 
@@ -24,7 +24,7 @@ def busy(book: Book) -> str:
 
 
 def _rates(file: Path, when: str) -> str:
-    from mgcore.lab.cost.bench_table import read
+    from mgcore.lab.cost.table import read
 
     measured, about = read(file)
     rows = []
@@ -45,12 +45,12 @@ def _three(value: float) -> str:
 
 def predictions(book: Book) -> str:
     """Return what ``plan`` predicted for whole chapters, beside what they took."""
-    from mgcore.lab.cost.budget import read_check, spell
+    from mgcore.lab.cost.plan import read_check, spell
 
-    found, about = read_check(FOLDER / "plan.json")
+    outcome, about = read_check(FOLDER / "plan.json")
     rows = [
-        [f"`{chapter}`", spell(said), spell(took), f"{took / said:.2f}"]
-        for chapter, (said, took) in found.items()
+        [f"`{chapter}`", spell(predicted), spell(actual), f"{actual / predicted:.2f}"]
+        for chapter, (predicted, actual) in outcome.items()
     ]
     caption = (
         f"Predicted and actual time of chapters at the {about['tier']} tier, {about['trials']} "

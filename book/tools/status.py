@@ -10,7 +10,7 @@ from notebooks import ROOT, parameters
 from opening import read_times
 
 # What a chapter calls to read a record.
-READS = re.compile(r"\b(?:records_folder|Record|obtain|committed|ledger|trained)\(")
+READS = re.compile(r"\b(?:records_folder|Record|obtain|committed|read_ledger|trained)\(")
 NOT_BROKEN = "\u2011"  # a hyphen at which a date does not break
 RECORDS = ROOT / "book" / "records"
 

@@ -1,26 +1,31 @@
-"""Loss surfaces along two random directions (thesis §4.2; Li et al. 2018, arXiv:1712.09913).
+"""Loss surfaces and curvature along random directions (thesis §4.2).
 
-A direction is drawn at random and each of its filters is scaled to the norm of the network's own,
-so that a step of 1 changes every filter by as much as it measures.  Refined filters are several
-times longer than copied ones, so steps of 1 are longer around them too: what is compared between
-networks is therefore given in multiples of the direction and in absolute units.
+The method is that of Li et al. (2018, arXiv:1712.09913).
+A direction is drawn at random, and each of its filters is scaled to the norm of the network's own
+filter, so that a step of 1 changes every filter by its own norm.  Refined filters have larger norms
+than copied ones, so a step of 1 is longer around them too.  Networks are therefore compared both in
+multiples of the direction and in absolute units.
+
+The functions take the function to examine as a callable of the weights, so they apply to any loss
+and any network.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
-from mgcore.thesis.objective import Objective, evaluate
+Parameters = Mapping[str, Tensor]
+Function = Callable[[Parameters], float]
 
-Weights = Mapping[str, Tensor]
 
-
-def filter_normalised_direction(weights: Weights, generator: torch.Generator) -> dict[str, Tensor]:
-    """Draw a direction whose filters are as long as those of `weights` (Li et al. 2018, §4).
+def filter_normalised_direction(
+    weights: Parameters, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """Draw a direction whose filters have the norms of those of `weights` (Li et al. 2018, §4).
 
     Parameters
     ----------
@@ -47,66 +52,64 @@ def filter_normalised_direction(weights: Weights, generator: torch.Generator) ->
 
 
 def surface(
-    objective: Objective,
-    weights: Weights,
-    directions: tuple[Weights, Weights],
+    value: Function,
+    weights: Parameters,
+    directions: tuple[Parameters, Parameters],
     steps: Tensor,
-    images: Tensor,
-    labels: Tensor,
 ) -> Tensor:
-    """Evaluate the objective on a plane through `weights`.
+    """Evaluate a function of the weights on a plane through `weights`.
 
     Parameters
     ----------
-    objective : Objective
+    value : callable
+        Weights ↦ the function, a number.
     weights : mapping of Tensor
         The centre.
     directions : pair of mappings of Tensor
-        From :func:`filter_normalised_direction`.
+        For instance from :func:`filter_normalised_direction`.
     steps : Tensor, shape (k,)
         Multiples of the directions along each side.
-    images : Tensor, shape (count, 1, n, n)
-    labels : Tensor, shape (count,)
 
     Returns
     -------
     Tensor, shape (k, k), float64
-        Entry (i, j) is J(weights + steps[i] · first + steps[j] · second).
+        Entry (i, j) is value(weights + steps[i] · first + steps[j] · second).
+
+    Examples
+    --------
+    >>> one = {"w": torch.ones(1)}
+    >>> surface(lambda w: float(w["w"] ** 2), one, (one, one), torch.tensor([0.0, 1.0]))
+    tensor([[1., 4.],
+            [4., 9.]], dtype=torch.float64)
     """
     first, second = directions
     values = torch.empty((len(steps), len(steps)), dtype=torch.float64)
     for i, a in enumerate(steps.tolist()):
         for j, b in enumerate(steps.tolist()):
             moved = {k: w + a * first[k] + b * second[k] for k, w in weights.items()}
-            values[i, j] = evaluate(objective, moved, images, labels)["objective"]
+            values[i, j] = value(moved)
     return values
 
 
-def curvature(
-    objective: Objective,
-    weights: Weights,
-    direction: Weights,
-    images: Tensor,
-    labels: Tensor,
-    step: float = 0.05,
+def directional_curvature(
+    loss: Function, weights: Parameters, direction: Parameters, step: float = 0.05
 ) -> float:
-    """Return the loss's second derivative along `direction` at `weights`, by central differences.
+    """Return a function's second derivative along `direction`, by central differences.
 
     Parameters
     ----------
-    objective : Objective
-        Its loss is used, without penalties.
+    loss : callable
+        Weights ↦ the loss, a number.
     weights, direction : mapping of Tensor
-    images : Tensor, shape (count, 1, n, n)
-    labels : Tensor, shape (count,)
     step : float
-        Of the differences, in multiples of the direction.  Large enough for float32 networks.
+        Step of the differences, in multiples of the direction.  The default is large enough for
+        networks in float32.
 
     Returns
     -------
     float
-        In loss per squared multiple of the direction; divide by the direction's squared length
-        for the curvature in absolute units.
+        Loss per squared multiple of the direction.  Divide by the direction's squared length to
+        get the curvature in absolute units.
 
     Raises
     ------
@@ -114,57 +117,51 @@ def curvature(
         If `step` is not positive.
     """
     if not 0 < step < math.inf:
-        raise ValueError(f"step={step!r}; accepted: a positive, finite number.")
-    ahead, here, behind = (
-        _loss(objective, weights, direction, t, images, labels) for t in (step, 0.0, -step)
-    )
+        raise ValueError(f"step must be positive and finite, got {step!r}.")
+    ahead, here, behind = (_along(loss, weights, direction, t) for t in (step, 0.0, -step))
     return (ahead - 2 * here + behind) / step**2
 
 
 def doubling_radius(
-    objective: Objective,
-    weights: Weights,
-    direction: Weights,
-    images: Tensor,
-    labels: Tensor,
+    loss: Function,
+    weights: Parameters,
+    direction: Parameters,
     reach: tuple[float, float] = (2.0**-8, 2.0**8),
 ) -> float:
-    """Return how far one may go along ± `direction` before the loss has doubled.
+    """Return the distance along ± `direction` at which a positive loss has doubled.
 
-    The first t of reach[0] · 2ᵏ at which the loss is at least twice that of the centre ends a
-    bracket, which is bisected in log t to one percent; the result is the geometric mean over both
+    The first t of reach[0] · 2ᵏ at which the loss is at least twice the loss at the centre ends a
+    bracket, which is bisected in log t to one percent.  The result is the geometric mean over both
     signs.
 
     Parameters
     ----------
-    objective : Objective
-        Its loss is used, without penalties.
+    loss : callable
+        Weights ↦ the loss, a number.
     weights, direction : mapping of Tensor
-    images : Tensor, shape (count, 1, n, n)
-    labels : Tensor, shape (count,)
     reach : pair of float
         Smallest and largest multiple of the direction that is tried.
 
     Returns
     -------
     float
-        In multiples of the direction; times its length it is in absolute units.  A loss that has
+        In multiples of the direction; times its length, in absolute units.  A loss that has
         doubled at reach[0] already, or not yet at reach[1], counts as doubling there.
 
     Raises
     ------
     ValueError
-        If `reach` is no range of positive numbers, or the loss at the centre is not finite.
+        If `reach` is not a range of positive numbers, or the loss at the centre is not finite.
     """
     least, most = reach
     if not 0 < least <= most < math.inf:
-        raise ValueError(f"reach={reach!r}; accepted: two positive numbers, the smaller first.")
-    limit = 2 * _loss(objective, weights, direction, 0.0, images, labels)
+        raise ValueError(f"reach must be two positive numbers, the smaller first, got {reach!r}.")
+    limit = 2 * _along(loss, weights, direction, 0.0)
     if not math.isfinite(limit):
-        raise ValueError("weights have a loss that is not finite; accepted: a finite loss.")
+        raise ValueError("The loss at the centre is not finite. Check the weights.")
 
     def doubled(t: float) -> bool:
-        return not _loss(objective, weights, direction, t, images, labels) < limit
+        return not _along(loss, weights, direction, t) < limit
 
     radii = []
     for sign in (1.0, -1.0):
@@ -178,13 +175,5 @@ def doubling_radius(
     return math.sqrt(radii[0] * radii[1])
 
 
-def _loss(
-    objective: Objective,
-    weights: Weights,
-    direction: Weights,
-    t: float,
-    images: Tensor,
-    labels: Tensor,
-) -> float:
-    moved = {k: w + t * direction[k] for k, w in weights.items()}
-    return evaluate(objective, moved, images, labels)["loss"]
+def _along(function: Function, weights: Parameters, direction: Parameters, t: float) -> float:
+    return function({k: w + t * direction[k] for k, w in weights.items()})

@@ -1,1 +1,1 @@
-"""Images of digits: MNIST, and digits that are drawn on any grid."""
+"""Labelled images: published data sets, and stroke digits that exist on any grid."""

@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, NoReturn
 
 from mgcore import __version__
 from mgcore.lab.protocol.presets import SIZES
-from mgcore.lab.protocol.studies import CHAPTERS, DEFAULT_TRIALS, STUDIES, describe, study_protocol
+from mgcore.lab.protocol.studies import (
+    CHAPTERS,
+    DEFAULT_TRIALS,
+    STUDIES,
+    default_dataset,
+    describe,
+    study_protocol,
+)
 
 if TYPE_CHECKING:
     from mgcore.lab.protocol import Protocol
@@ -171,7 +178,7 @@ def read_arguments(given: list[str] | None) -> argparse.Namespace:
 
 
 def _protocol(options: argparse.Namespace, study: str) -> Protocol:
-    dataset = options.dataset or ("strokes" if options.tier == "smoke" else "mnist")
+    dataset = options.dataset or default_dataset(options.tier)
     return study_protocol(study, options.tier, dataset, options.seed)
 
 
@@ -205,7 +212,7 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from mgcore.lab.cost import budget
+    from mgcore.lab.cost import plan as budget
 
     tiers = tuple(SIZES)
     if options.check:
@@ -342,7 +349,7 @@ def _bench(options: argparse.Namespace) -> int:
         return _bench_vectorized(options)
     if options.part == "newton":
         return _bench_newton(options.json)
-    from mgcore.lab.cost import bench_table
+    from mgcore.lab.cost import table as bench_table
 
     parts = tuple(bench_table.PARTS) if options.part is None else (options.part,)
     _say(f"measuring {', '.join(parts)}: some minutes, best on an otherwise idle machine")
@@ -354,23 +361,22 @@ def _bench(options: argparse.Namespace) -> int:
 
 
 def _bench_vectorized(options: argparse.Namespace) -> int:
-    from mgcore.lab.cost.bench_vectorized import vectorised_rates
+    from mgcore.lab.cost.rates import vectorized_rates
     from mgcore.lab.run.workers import choose_device
 
     device = choose_device(options.device)
     _say(f"measuring training steps of {options.networks} networks on {device}")
-    found = vectorised_rates(device, options.networks)
+    found = vectorized_rates(device, options.networks)
     print(f"{options.networks} networks on {device}")
     for one in found:
         name = f"{one.resolution}×{one.resolution}, {'pooling' if one.pooling else 'no pooling'}"
-        name += f", {one.how}{', TF32' * one.tf32}"
+        name += f", {one.method}{', TF32' * one.tf32}"
         print(f"{name:<50}{one.flops / 1e9:>12.1f} GFLOP/s")
     return DONE
 
 
 def _bench_newton(file: Path | None) -> int:
-    from mgcore.lab.cost.bench_newton import product_costs, write
-    from mgcore.lab.cost.bench_race import race
+    from mgcore.lab.cost.newton import product_costs, race, write
 
     _say("measuring Hessian products")
     costs = product_costs()
@@ -396,17 +402,15 @@ def _multiverse(options: argparse.Namespace) -> int:
 
 
 def _across(options: argparse.Namespace) -> int:
-    from mgcore.lab.scales.film import run_films
-    from mgcore.lab.scales.work_grid import run_pareto
+    from mgcore.lab.scales.work_grid import run_work_grid
 
-    run_pareto(options.folder, options.workers)
-    run_films(options.folder, options.workers)
+    run_work_grid(options.folder, options.workers)
     print(f"{options.folder}: {len(list(options.folder.glob('*.json')))} files")
     return DONE
 
 
 def _propagation(options: argparse.Namespace) -> int:
-    from mgcore.lab.pages.propagating import read_propagation, run_propagation
+    from mgcore.lab.pages.propagation_explorer import read_propagation, run_propagation
 
     run_propagation(options.folder)
     for name, content in read_propagation(options.folder).items():

@@ -19,13 +19,13 @@ from scipy.sparse.linalg import LinearOperator, eigs, splu
 
 from mgcore.multigrid.poisson import jacobi, poisson_matrix, prolongation_matrix, restriction_matrix
 
-COARSE = ("galerkin", "rediscretised")
+COARSE_OPERATORS = ("galerkin", "rediscretised")
 
 Relaxation = Callable[[sp.sparray, np.ndarray, np.ndarray, int], np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
-class Level:
+class GridLevel:
     """One grid: its operator, and the transfers between it and the next coarser one.
 
     `r` and `p` are None on the coarsest one, whose equations are solved exactly.
@@ -53,7 +53,7 @@ def build_levels(
     boundary: str = "odd",
     coarse: str = "galerkin",
     coarsest: int = 4,
-) -> list[Level]:
+) -> list[GridLevel]:
     """Return the grids n, n/2, ..., `coarsest` with their operators, the finest first.
 
     Parameters
@@ -74,8 +74,8 @@ def build_levels(
     >>> [level.n for level in build_levels(32)]
     [32, 16, 8, 4]
     """
-    if coarse not in COARSE:
-        accepted = " or ".join(repr(name) for name in COARSE)
+    if coarse not in COARSE_OPERATORS:
+        accepted = " or ".join(repr(name) for name in COARSE_OPERATORS)
         raise ValueError(f"coarse={coarse!r}; accepted: {accepted}.")
     if coarsest < 2 or n % coarsest or int(n // coarsest).bit_count() != 1:
         raise ValueError(
@@ -85,14 +85,14 @@ def build_levels(
     while n > coarsest:
         r = restriction_matrix(n, ndim)
         p = prolongation_matrix(n, ndim, prolongation, boundary)
-        levels.append(Level(n, ndim, a, r, p))
+        levels.append(GridLevel(n, ndim, a, r, p))
         n //= 2
         a = (r @ a @ p).tocsr() if coarse == "galerkin" else poisson_matrix(n, ndim)
-    return [*levels, Level(n, ndim, a)]
+    return [*levels, GridLevel(n, ndim, a)]
 
 
 def coarse_correction(
-    levels: Sequence[Level],
+    levels: Sequence[GridLevel],
     u: np.ndarray,
     f: np.ndarray,
     solve: Callable[[np.ndarray], np.ndarray] | None = None,
@@ -101,7 +101,7 @@ def coarse_correction(
 
     Parameters
     ----------
-    levels : sequence of Level
+    levels : sequence of GridLevel
     u, f : ndarray, shape (nᵈ,) or (nᵈ, k)
         The approximation and the right-hand side on the fine grid.
     solve : callable, optional
@@ -113,7 +113,7 @@ def coarse_correction(
 
 
 def two_grid(
-    levels: Sequence[Level],
+    levels: Sequence[GridLevel],
     u: np.ndarray,
     f: np.ndarray,
     pre: int = 1,
@@ -124,7 +124,7 @@ def two_grid(
 
     Parameters
     ----------
-    levels : sequence of Level
+    levels : sequence of GridLevel
         From :func:`build_levels`; only the first two are used.
     u, f : ndarray, shape (nᵈ,) or (nᵈ, k)
     pre, post : int
@@ -149,7 +149,7 @@ def two_grid(
 
 
 def v_cycle(
-    levels: Sequence[Level],
+    levels: Sequence[GridLevel],
     u: np.ndarray,
     f: np.ndarray,
     pre: int = 1,
@@ -172,7 +172,7 @@ def v_cycle(
 
 
 def nested_iteration(
-    levels: Sequence[Level],
+    levels: Sequence[GridLevel],
     f: np.ndarray,
     cycles: int = 1,
     pre: int = 1,
@@ -209,7 +209,7 @@ def nested_iteration(
     return found
 
 
-def work(levels: Sequence[Level], pre: int = 1, post: int = 1) -> float:
+def work(levels: Sequence[GridLevel], pre: int = 1, post: int = 1) -> float:
     """Return the cost of a V-cycle in work units: sweeps over the finest grid.
 
     A residual counts as a sweep; transfers and the coarsest solve, both cheaper, as nothing.

@@ -13,7 +13,7 @@ from itertools import product
 import numpy as np
 
 from mgcore.grids import check_prolongation
-from mgcore.multigrid.cycles import COARSE
+from mgcore.multigrid.cycles import COARSE_OPERATORS
 
 OMEGA = {1: 2 / 3, 2: 4 / 5}  # damping that makes Jacobi's smoothing factor least
 
@@ -122,8 +122,8 @@ def two_grid_symbol(
     theta = np.asarray(theta, dtype=np.float64)
     d = _check_ndim(theta.shape[-1] if theta.ndim else 0)
     check_prolongation(prolongation, "prolongation")
-    if coarse not in COARSE:
-        accepted = " or ".join(repr(name) for name in COARSE)
+    if coarse not in COARSE_OPERATORS:
+        accepted = " or ".join(repr(name) for name in COARSE_OPERATORS)
         raise ValueError(f"coarse={coarse!r}; accepted: {accepted}.")
     shifts = np.pi * np.array(list(product((0, 1), repeat=d)))  # (2ᵈ, d)
     waves = theta[..., None, :] + shifts  # (..., 2ᵈ, d)

@@ -67,12 +67,12 @@ def transfer_errors(
     return errors
 
 
-def orders(errors: Sequence[float]) -> list[float]:
+def convergence_orders(errors: Sequence[float]) -> list[float]:
     """Return the order p between successive errors, which fall like hᵖ while h is halved.
 
     Examples
     --------
-    >>> orders([1.0, 0.25, 0.125])
+    >>> convergence_orders([1.0, 0.25, 0.125])
     [2.0, 1.0]
     """
     return [math.log2(a / b) for a, b in pairwise(errors)]

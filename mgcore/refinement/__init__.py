@@ -1,1 +1,1 @@
-"""Whole networks carried to another resolution: `refine` and `coarsen` for any `nn.Module`."""
+"""Transfer of whole networks to another resolution: `refine` and `coarsen` for any `nn.Module`."""

@@ -1,25 +1,30 @@
-"""How the axes of a tensor unfold: which index of images, channels and grids each runs over.
+"""Layouts: which indices (image, channel, grid cell) each axis of a tensor runs over.
 
-Flattening maps makes one axis of several indices; a view, a transpose or a sum regroups them.
-What an operation leaves known is decided from its name, its arguments and its result's shape.
+Flattening maps merges several indices into one axis; a view, a transpose or a sum regroups them.
+The layout of an operation's result follows from the operation's name, its arguments and the shape
+of its result.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 aten = torch.ops.aten
-TURNING = {aten.t, aten.transpose, aten.permute}
+TRANSPOSING = {aten.t, aten.transpose, aten.permute}
 REGROUPING = {
     aten.view, aten._unsafe_view, aten._reshape_alias, aten.reshape, aten.unsqueeze, aten.squeeze
 }  # fmt: skip
-REDUCING = {aten.mean, aten.sum, aten.amax}
-MIXING = {aten.bmm, aten.baddbmm}  # attention: no index of a result is one of its arguments'
+REDUCING = {
+    aten.mean, aten.sum, aten.amax, aten.amin, aten.prod, aten.logsumexp, aten.linalg_vector_norm,
+    aten.std, aten.var,
+}  # fmt: skip
+BATCHED_PRODUCTS = {aten.bmm, aten.baddbmm}
 
 
 @dataclass(frozen=True)
@@ -34,38 +39,66 @@ Axis = tuple[Factor, ...]  # slowest first
 Layout = tuple[Axis, ...]
 
 
-def maps(shape: Sequence[int]) -> Layout:
+def layout_of_maps(shape: Sequence[int]) -> Layout:
     """Return the layout of maps, (batch, channels, *grid)."""
     kinds = ["batch", "channel"] + ["grid"] * (len(shape) - 2)
     return tuple((Factor(kind, size),) for kind, size in zip(kinds, shape, strict=True))
 
 
-def follow(
-    packet, args: Sequence, inputs: Sequence[Tensor], layouts: Sequence[Layout], out: Tensor
+def has_grid(layout: Layout | None) -> bool:
+    """Return whether an axis runs over the cells of a grid, by itself or merged with others."""
+    return any(factor.kind == "grid" for axis in layout or () for factor in axis)
+
+
+def argument(func: Any, name: str, args: Sequence, kwargs: Mapping[str, Any]) -> Any:
+    """Return an argument of a torch operator by its name, or None where it is not given."""
+    for place, parameter in enumerate(func._schema.arguments):
+        if parameter.name == name:
+            return args[place] if place < len(args) else kwargs.get(name)
+    return None
+
+
+def reduced_axes(func: Any, args: Sequence, kwargs: Mapping[str, Any]) -> list[int]:
+    """Return the axes that a reduction removes, counted from 0; all where it names none."""
+    dim = argument(func, "dim", args, kwargs)
+    every = range(args[0].ndim)
+    dims = every if dim is None or dim == [] else [dim] if isinstance(dim, int) else dim
+    return [axis % args[0].ndim for axis in dims]
+
+
+def result_layout(
+    func: Any,
+    args: Sequence,
+    kwargs: Mapping[str, Any],
+    inputs: Sequence[Tensor],
+    layouts: Sequence[Layout],
+    out: Tensor,
 ) -> Layout | None:
-    """Return the layout of an operation's result, or None where it is not known.
+    """Return the layout of an operation's result, or None where it cannot be followed.
 
     Parameters
     ----------
-    packet : torch operator, without its overload
+    func : torch operator, with its overload
     args : sequence
+    kwargs : mapping
         Its arguments.
     inputs : sequence of Tensor
-        Those of them whose layout is known, at least one.
+        The arguments whose layout is known, at least one.
     layouts : sequence of Layout
-        Theirs.
+        The layouts of `inputs`.
     out : Tensor
     """
+    packet = func.overloadpacket
     layout, shape = layouts[0], tuple(out.shape)
-    if packet in MIXING:
-        return None
+    if packet in BATCHED_PRODUCTS:
+        return _product_layout(args[-2:], inputs, layouts)
     if packet in REGROUPING:
         return regroup(layout, shape)
-    if packet in TURNING:
-        return tuple(layout[axis] for axis in order(packet, args))
-    if packet in REDUCING and out.ndim < len(layout):
-        gone = {axis % len(layout) for axis in args[1]}
-        return tuple(axis for place, axis in enumerate(layout) if place not in gone)
+    if packet in TRANSPOSING:
+        return tuple(layout[axis] for axis in transposed_axes(packet, args))
+    if packet in REDUCING and args[0] is inputs[0] and out.ndim < len(layout):
+        removed = reduced_axes(func, args, kwargs)
+        return tuple(axis for place, axis in enumerate(layout) if place not in removed)
     for tensor, known in zip(inputs, layouts, strict=True):
         if tuple(tensor.shape) == shape:
             return known  # elementwise
@@ -75,13 +108,26 @@ def follow(
     return None
 
 
-def order(packet, args: Sequence) -> list[int]:
+def _product_layout(
+    factors: Sequence[Tensor], inputs: Sequence[Tensor], layouts: Sequence[Layout]
+) -> Layout | None:
+    """Return the layout of x @ y: the rows of x by the columns of y, if both are known."""
+    known = [
+        next((lay for t, lay in zip(inputs, layouts, strict=True) if t is x), None) for x in factors
+    ]
+    if known[0] is None or known[1] is None:
+        return None
+    return (known[0][0], known[0][1], known[1][2])
+
+
+def transposed_axes(packet: Any, args: Sequence) -> list[int]:
     """Return which axis of its argument each axis of a transposed tensor is."""
     axes = list(range(args[0].ndim))
     if packet is aten.permute:
         return [axis % len(axes) for axis in args[1]]
     a, b = args[1:3] if packet is aten.transpose else (0, -1)
-    axes[a], axes[b] = axes[b], axes[a]
+    if axes:
+        axes[a], axes[b] = axes[b], axes[a]
     return axes
 
 

@@ -1,34 +1,38 @@
 """Any network at twice, or half, the resolution (beyond the thesis, which has one network).
 
-Convolutions change by the Galerkin condition or are copied, dense layers that read flattened maps
-are prolonged or restricted, everything else stays.  What a weight does is found by running the
-network (:mod:`mgcore.refinement.tracing`); what was done with it is said in a :class:`Report`.
+Convolution kernels change by the Galerkin condition or are copied, dense layers that read
+flattened maps are prolonged or restricted, all other weights are kept.  The role of a weight is
+found by running the network (:mod:`mgcore.refinement.tracing`); a :class:`Report` lists the
+changes.
 """
 
 from __future__ import annotations
 
-import copy
 import logging
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import Literal, overload
 
+import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.parameter import is_lazy
-from torch.optim.swa_utils import update_bn
 
 from mgcore.grids import check_prolongation
 from mgcore.refinement.report import Report
 from mgcore.refinement.rules import apply, decide, growth
+from mgcore.refinement.tracing import Network, copy_model
 
-STENCILS = ("galerkin", "copy")
+KERNEL_RULES = ("galerkin", "copy")
 BATCH = 64  # images at a time when statistics are estimated from a tensor
 
 logger = logging.getLogger(__name__)
 
 
+@overload
 def refine(
-    model: nn.Module,
+    model: Network,
     input_shape: Sequence[int],
     *,
     stencils: str = "galerkin",
@@ -36,7 +40,35 @@ def refine(
     axes: Sequence[int] | None = None,
     statistics: Tensor | Iterable | None = None,
     report: Callable[[Report], object] | None = None,
-) -> nn.Module:
+    return_report: Literal[False] = False,
+) -> Network: ...
+
+
+@overload
+def refine(
+    model: Network,
+    input_shape: Sequence[int],
+    *,
+    stencils: str = "galerkin",
+    prolongation: str = "bilinear",
+    axes: Sequence[int] | None = None,
+    statistics: Tensor | Iterable | None = None,
+    report: Callable[[Report], object] | None = None,
+    return_report: Literal[True],
+) -> tuple[Network, Report]: ...
+
+
+def refine(
+    model: Network,
+    input_shape: Sequence[int],
+    *,
+    stencils: str = "galerkin",
+    prolongation: str = "bilinear",
+    axes: Sequence[int] | None = None,
+    statistics: Tensor | Iterable | None = None,
+    report: Callable[[Report], object] | None = None,
+    return_report: bool = False,
+) -> Network | tuple[Network, Report]:
     """Return the network for images of twice the resolution.
 
     Parameters
@@ -46,46 +78,59 @@ def refine(
     input_shape : sequence of int
         (channels, rows, columns) of what `model` takes; one to three grid axes.
     stencils : {"galerkin", "copy"}
-        Convolutions that are three cells wide by the inverse of the Galerkin map, or all as they
-        are.
+        Whether convolution kernels that are three cells wide are mapped by the inverse of the
+        Galerkin map, or all kernels are copied.
     prolongation : {"bilinear", "constant"}
-        P, of the Galerkin condition and of the weights of dense layers.
+        P of the Galerkin condition, and of the weights of dense layers.
     axes : sequence of int, optional
         Which grid axes become finer, counted from 0; all by default.  Of a film (channels, time,
         rows, columns), ``axes=(1, 2)`` refines space and ``axes=(0,)`` time.
     statistics : Tensor (count, channels, *grid) or iterable of batches, optional
-        Inputs at the new resolution, on which the running statistics of batch normalisation are
-        estimated anew; without them they are kept.
+        Inputs at the new resolution, on which the running statistics of batch and instance
+        normalisation are estimated anew; by default they are kept.  A batch is a tensor, or a
+        tuple that begins with one.
     report : callable, optional
-        Called with the :class:`mgcore.refinement.report.Report` of what was done; ``print`` shows it.
+        Called with the :class:`mgcore.refinement.report.Report` of what was done; ``print`` shows
+        it.  If it raises, a warning is given and the network is returned.
+    return_report : bool
+        Whether to return the report beside the network.
 
     Returns
     -------
     Module
-        A new one: same class, state-dict keys, dtypes, devices, ``requires_grad`` and modes.
+        A new one: same class, state-dict keys, dtypes, devices, memory formats,
+        ``requires_grad`` and modes.
+    Report
+        With ``return_report=True``.
 
     Warns
     -----
     UserWarning
-        Names the convolutions that the Galerkin condition cannot refine and that were copied.
+        Names the convolutions that the Galerkin condition cannot refine and that were copied, and
+        the weights that left the range of their dtype.
 
     Raises
     ------
+    TypeError
+        If `model` is no module whose operations can be observed, or has complex weights.
     ValueError
-        If the network does not run at one of the two resolutions, or holds a weight for which
-        there is no rule; the sentence names it.
+        If the network does not run at one of the two resolutions, holds a weight for which there
+        is no rule, adds up the cells of a grid, or returns a map that keeps its size; the sentence
+        names the layer.
 
     Notes
     -----
-    A 3×3 stencil of stride 1, grouped or depthwise or not, is refined exactly: R K P x is what the
-    coarse one gives for x, away from the edge (thesis (3.5)).  With stride s the stencil is refined
-    in the same way, so that the same holds before cells are left out; those that remain lie
-    (s − 1)/4 of a coarse cell apart on the two grids, and no stencil three cells wide can mend
-    that: R S K P is four cells wide for bilinear P and a singular map of K for constant P.
-    Widths other than 1 and 3 have no inverse map (7 becomes 5), and with dilation the map changes
-    the gaps; both are copied.  A dense layer behind flattened maps is prolonged and divided by 2ᵈ
-    (thesis §3.1.3, with the factor that keeps the logits).  Behind global or adaptive pooling
-    grids do not change, and weights there stay.
+    A 3×3 kernel of stride 1, grouped or depthwise or not, is refined exactly: R K P x equals the
+    response of the coarse kernel to x, away from the boundary (thesis (3.5)).  With stride s the
+    kernel is refined in the same way, so that the same holds before cells are left out; the cells
+    that remain lie (s − 1)/4 of a coarse cell apart on the two grids, and no kernel three cells
+    wide can avoid that: R S K P is four cells wide for bilinear P and a singular map of K for
+    constant P.  Widths other than 1 and 3 have no inverse map (7 becomes 5), and with dilation the
+    map changes the gaps; both are copied.  A dense layer behind flattened maps is prolonged and
+    divided by 2ᵈ (thesis §3.1.3, with the factor that keeps the logits).  Behind global or adaptive
+    pooling grids do not change, and the weights there are kept.
+
+    The network runs once at each resolution, on zeros and without its hooks.
 
     Examples
     --------
@@ -94,11 +139,24 @@ def refine(
     >>> refine(net, (1, 14, 14))[-1]
     Linear(in_features=3136, out_features=10, bias=True)
     """
-    return _operate(model, input_shape, True, stencils, prolongation, axes, statistics, report)
+    result, done = _change_resolution(
+        model, input_shape, True, stencils, prolongation, axes, statistics
+    )
+    if report is not None:
+        try:
+            report(done)
+        except Exception as error:  # a terminal without →, a full disk: the network is not lost
+            warnings.warn(
+                f"report raised {type(error).__name__}: {error}. The network is returned all the "
+                "same; Report.ascii() is the table without special signs.",
+                stacklevel=2,
+            )
+    return (result, done) if return_report else result
 
 
+@overload
 def coarsen(
-    model: nn.Module,
+    model: Network,
     input_shape: Sequence[int],
     *,
     stencils: str = "galerkin",
@@ -106,12 +164,40 @@ def coarsen(
     axes: Sequence[int] | None = None,
     statistics: Tensor | Iterable | None = None,
     report: Callable[[Report], object] | None = None,
-) -> nn.Module:
+    return_report: Literal[False] = False,
+) -> Network: ...
+
+
+@overload
+def coarsen(
+    model: Network,
+    input_shape: Sequence[int],
+    *,
+    stencils: str = "galerkin",
+    prolongation: str = "bilinear",
+    axes: Sequence[int] | None = None,
+    statistics: Tensor | Iterable | None = None,
+    report: Callable[[Report], object] | None = None,
+    return_report: Literal[True],
+) -> tuple[Network, Report]: ...
+
+
+def coarsen(
+    model: Network,
+    input_shape: Sequence[int],
+    *,
+    stencils: str = "galerkin",
+    prolongation: str = "bilinear",
+    axes: Sequence[int] | None = None,
+    statistics: Tensor | Iterable | None = None,
+    report: Callable[[Report], object] | None = None,
+    return_report: bool = False,
+) -> Network | tuple[Network, Report]:
     """Return the network for images of half the resolution.
 
-    Parameters, result and errors are those of :func:`refine`, whose changes to convolutions this
-    undoes: stencils become those of R K P, dense layers are restricted, times 2ᵈ.  The grid axes of
-    `input_shape` must be even.
+    Parameters, results and errors are those of :func:`refine`, whose changes to convolutions it
+    undoes: kernels become those of R K P; dense layers are restricted and multiplied by 2ᵈ.  The
+    grid axes of `input_shape` must be even.
 
     Examples
     --------
@@ -122,90 +208,178 @@ def coarsen(
     Parameter containing:
     tensor([[[-1.,  0.,  1.]]], requires_grad=True)
     """
-    return _operate(model, input_shape, False, stencils, prolongation, axes, statistics, report)
+    result, done = _change_resolution(
+        model, input_shape, False, stencils, prolongation, axes, statistics
+    )
+    if report is not None:
+        try:
+            report(done)
+        except Exception as error:  # a terminal without →, a full disk: the network is not lost
+            warnings.warn(
+                f"report raised {type(error).__name__}: {error}. The network is returned all the "
+                "same; Report.ascii() is the table without special signs.",
+                stacklevel=2,
+            )
+    return (result, done) if return_report else result
 
 
-def _operate(model, input_shape, refining, stencils, prolongation, axes, statistics, report):
-    here, there = _shapes(model, input_shape, refining, axes)
-    if stencils not in STENCILS:
-        raise ValueError(f"stencils={stencils!r}; accepted: 'galerkin' or 'copy'.")
+def _change_resolution(
+    model: Network,
+    input_shape: Sequence[int],
+    refining: bool,
+    stencils: str,
+    prolongation: str,
+    axes: Sequence[int] | None,
+    statistics: Tensor | Iterable | None,
+) -> tuple[Network, Report]:
+    _check_model(model)
+    old_shape, new_shape = _shapes(input_shape, refining, axes)
+    if stencils not in KERNEL_RULES:
+        raise ValueError(f"stencils must be 'galerkin' or 'copy', got {stencils!r}.")
     check_prolongation(prolongation, "prolongation")
-    plan = decide(model, here, there, stencils)
-    result = copy.deepcopy(model)
-    weights = dict(result.named_parameters())
-    rows = []
-    for row, change in plan.values():
-        if change.axes:
-            old = weights[row.name].data
-            weights[row.name].data = apply(change, old, prolongation)
-            row = replace(row, growth=growth(change, old, weights[row.name].data))
-            _tell_owners(result, weights[row.name])
-        rows.append(row)
-    done = Report(here, there, tuple(rows), _estimate(result, there, statistics))
+    # Weights made in inference mode could never be trained, nor can operations be observed there.
+    with torch.inference_mode(False):
+        plan = decide(model, old_shape, new_shape, stencils)
+        result = copy_model(model)
+        weights: dict[str, Tensor] = dict(result.named_parameters()) | dict(result.named_buffers())
+        rows, overflown = [], []
+        for row, change in plan.values():
+            if change.axes:
+                old = weights[row.name].data
+                new = weights[row.name].data = apply(change, old, prolongation)
+                row = replace(row, growth=growth(change, old, new))
+                _update_sizes(result, weights[row.name])
+                if not new.is_meta and old.isfinite().all() and not new.isfinite().all():
+                    overflown.append(f"{row.name} ({str(new.dtype).removeprefix('torch.')})")
+            rows.append(row)
+        done = Report(
+            old_shape, new_shape, tuple(rows), _estimate_statistics(result, new_shape, statistics)
+        )
     logger.info("%s", done)
-    copied = [row.name for row in done.rows if row.done == "copied"]
+    copied = [row.name for row in rows if row.done == "copied"]
     if copied and stencils == "galerkin":
         warnings.warn(
             f"copied, since the Galerkin condition does not reach them: {', '.join(copied)}.",
             stacklevel=3,
         )
-    if report is not None:
-        report(done)
-    return result
+    if overflown:
+        warnings.warn(
+            f"{', '.join(overflown)} left the range of the dtype and hold infinities. Convert the "
+            "model to float32 first.",
+            stacklevel=3,
+        )
+    return result, done
 
 
-def _tell_owners(model: nn.Module, weight: nn.Parameter) -> None:
-    """Bring the sizes that ``nn.Linear`` keeps beside its weight up to date."""
+def _update_sizes(model: nn.Module, weight: Tensor) -> None:
+    """Update the sizes that ``nn.Linear`` stores beside its weight."""
     for module in model.modules():
         if isinstance(module, nn.Linear) and module.weight is weight:
             module.out_features, module.in_features = weight.shape
 
 
-def _estimate(model: nn.Module, shape: tuple[int, ...], inputs: Tensor | Iterable | None) -> str:
-    """Estimate the running statistics of batch normalisation from `inputs`; say what was done."""
-    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    running = sum(m.track_running_stats for m in norms)
-    if not running:
-        return "none with running statistics"
+def _estimate_statistics(
+    model: nn.Module, shape: tuple[int, ...], inputs: Tensor | Iterable | None
+) -> str:
+    """Estimate the running statistics of normalisation layers from `inputs`; say what was done.
+
+    Every batch has equal weight, as in ``torch.optim.swa_utils.update_bn``, which neither counts
+    batches nor includes instance normalisation.
+    """
+    norms = [m for m in model.modules() if isinstance(m, _NormBase) and m.running_mean is not None]
+    layers = f"{len(norms)} layer" + ("s" if len(norms) != 1 else "")
+    if not norms:
+        return "none"
     if inputs is None:
-        return f"the statistics of {running} layers are kept"
-    if isinstance(inputs, Tensor):
-        if inputs.ndim != 1 + len(shape) or tuple(inputs.shape[1:]) != shape or not len(inputs):
-            raise ValueError(
-                f"statistics has shape {tuple(inputs.shape)}; accepted: (count, "
-                f"{', '.join(map(str, shape))}), inputs at the new resolution."
-            )
-        inputs = inputs.split(BATCH)
+        return f"kept in {layers}"
+    momenta = [norm.momentum for norm in norms]
     modes = {module: module.training for module in model.modules()}
-    update_bn(inputs, model)
-    for module, mode in modes.items():  # update_bn leaves one mode for all
-        module.training = mode
-    return f"the statistics of {running} layers are estimated anew"
+    example = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
+    count = 0
+    try:
+        model.train()
+        for norm in norms:
+            norm.reset_running_stats()
+        with torch.no_grad():
+            for count, batch in enumerate(_batches(inputs, shape), 1):
+                for norm in norms:
+                    norm.momentum = 1 / count
+                model(batch.to(example))
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+        for module, mode in modes.items():
+            module.training = mode
+    if not count:
+        raise ValueError(
+            "statistics holds no batch. Give at least one batch of inputs at the new resolution; "
+            "an iterator can be used once only."
+        )
+    return f"estimated anew in {layers}, from {count} batch" + ("es" if count > 1 else "")
 
 
-def _shapes(model, input_shape, refining, axes) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Check the arguments and return the two input shapes."""
+def _batches(inputs: Tensor | Iterable, shape: tuple[int, ...]) -> Iterator[Tensor]:
+    """Yield batches of inputs of the given shape."""
+    batches = inputs.split(BATCH) if isinstance(inputs, Tensor) and inputs.ndim else inputs
+    expected = f"(count, {', '.join(map(str, shape))})"
+    for batch in batches:
+        images = batch[0] if isinstance(batch, list | tuple) and batch else batch
+        if not isinstance(images, Tensor):
+            raise TypeError(
+                f"statistics yields a {type(batch).__name__}. Each batch must be a tensor, or a "
+                "tuple that begins with one."
+            )
+        if tuple(images.shape[1:]) != shape:
+            raise ValueError(
+                f"statistics holds inputs of shape {tuple(images.shape)}, but the new resolution "
+                f"needs {expected}."
+            )
+        if len(images):
+            yield images
+
+
+def _check_model(model: nn.Module) -> None:
+    """Raise unless `model` is a module whose operations can be observed, with real weights."""
     if not isinstance(model, nn.Module):
-        raise TypeError(f"model is a {type(model).__name__}; accepted: a torch.nn.Module.")
-    lazy = [name for name, p in model.named_parameters() if is_lazy(p)]
-    if lazy:
+        raise TypeError(f"model must be a torch.nn.Module, got a {type(model).__name__}.")
+    for name, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise TypeError(
+                f"{name or 'model'} is a TorchScript module, whose operations cannot be observed. "
+                "Give the module from which it was scripted."
+            )
+    for name, parameter in model.named_parameters():
+        if is_lazy(parameter):
+            raise ValueError(
+                f"{name} has no size yet. Run model on one input first, which gives lazy layers "
+                "their sizes."
+            )
+        if parameter.is_complex():
+            raise TypeError(
+                f"{name} is complex ({parameter.dtype}), and only real weights can change. Store "
+                "real and imaginary parts in two layers."
+            )
+
+
+def _shapes(
+    input_shape: Sequence[int], refining: bool, axes: Sequence[int] | None
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Check the arguments and return the two input shapes."""
+    old = tuple(input_shape) if isinstance(input_shape, Iterable) else (input_shape,)
+    if not 2 <= len(old) <= 4 or any(not isinstance(n, int) or n < 1 for n in old):
         raise ValueError(
-            f"model has parameters without a size ({lazy[0]}); accepted: a model that has seen "
-            "an input, which gives lazy layers their sizes."
+            "input_shape must be (channels, *grid) of one input that model takes, positive "
+            f"integers with one to three grid axes, got {input_shape!r}."
         )
-    here = tuple(input_shape) if isinstance(input_shape, Iterable) else (input_shape,)
-    if not 2 <= len(here) <= 4 or any(not isinstance(n, int) or n < 1 for n in here):
-        raise ValueError(
-            f"input_shape={input_shape!r}; accepted: (channels, *grid) of what the given model "
-            "takes, positive integers with one to three grid axes."
-        )
-    d = len(here) - 1
+    d = len(old) - 1
     chosen = set(range(d) if axes is None else axes)
     if not chosen or not chosen <= set(range(d)):
-        raise ValueError(f"axes={axes!r}; accepted: some of the grid axes 0 to {d - 1}.")
-    if not refining and any(here[1 + axis] % 2 for axis in chosen):
-        raise ValueError(f"input_shape={here}; accepted: even grid axes, which can be halved.")
+        raise ValueError(f"axes must be some of the grid axes 0 to {d - 1}, got {axes!r}.")
+    if not refining and any(old[1 + axis] % 2 for axis in chosen):
+        raise ValueError(
+            f"input_shape must have even grid axes, which can be halved, got {input_shape!r}."
+        )
     grid = [
-        (2 * n if refining else n // 2) if axis in chosen else n for axis, n in enumerate(here[1:])
+        (2 * n if refining else n // 2) if axis in chosen else n for axis, n in enumerate(old[1:])
     ]
-    return here, (here[0], *grid)
+    return old, (old[0], *grid)

@@ -1,9 +1,8 @@
-"""What was done with each layer of a network that changed its resolution, to be read by people."""
+"""The report on what was done with each weight of a network that changed its resolution."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mgcore.refinement.layouts import Axis
@@ -11,24 +10,25 @@ from mgcore.refinement.tracing import Use
 
 
 @dataclass(frozen=True)
-class Row:
-    """One weight.
+class WeightReport:
+    """What was done with one weight.
 
     Attributes
     ----------
     name : str
         As in the state dict.
     layer : str
-        What kind of layer it belongs to.
+        The kind of layer that it belongs to.
     grid : str
         The cells that the layer writes (a dense layer: reads) before and after.
     done : str
         ``"refined"``, ``"coarsened"``, ``"copied"``, ``"kept"``, ``"prolonged"``, ``"restricted"``.
-        Copied: its grid changes and the weight does not; kept: there was nothing to do.
+        Copied: the grid changes and the weight does not; kept: there was nothing to do.
     growth : float or None
-        Norm of the new weights of a convolution over that of the old ones.
+        Norm of the new weight of a convolution over that of the old one; None where it does not
+        change, is zero, or has no numbers (meta device).
     note : str
-        Why, and what holds.
+        The reason, and which property holds.
     """
 
     name: str
@@ -41,42 +41,48 @@ class Row:
 
 @dataclass(frozen=True)
 class Report:
-    """What :func:`mgcore.refinement.module.refine` or :func:`~mgcore.refinement.module.coarsen` did; print it.
+    """What :func:`mgcore.refine` or :func:`mgcore.coarsen` did, as a table for ``print``.
 
     Attributes
     ----------
     before, after : tuple of int
         The shapes of an input, (channels, *grid).
-    rows : tuple of Row
+    rows : tuple of WeightReport
         In the order in which an input meets the layers; weights that it does not meet come last.
     statistics : str
-        What became of the running statistics of batch normalisation.
+        What was done with the running statistics of normalisation layers.
     """
 
     before: tuple[int, ...]
     after: tuple[int, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[WeightReport, ...]
     statistics: str
 
-    def __getitem__(self, name: str) -> Row:
+    def __getitem__(self, name: str) -> WeightReport:
         """Return the row of a weight by its name."""
         return {row.name: row for row in self.rows}[name]
 
     def __str__(self) -> str:
+        """Return the table, with the signs → and ×."""
         table = [("weight", "layer", "grid", "done", "grows", "")]
         for r in self.rows:
             growth = "" if r.growth is None else f"×{r.growth:.2f}"
             table.append((r.name, r.layer, r.grid, r.done, growth, r.note))
-        wide = [max(len(line[k]) for line in table) for k in range(5)]
+        widths = [max(len(line[k]) for line in table) for k in range(5)]
         lines = [
-            "  ".join((*(f"{cell:{w}}" for cell, w in zip(line, wide, strict=False)), line[5]))
+            "  ".join((*(f"{cell:{w}}" for cell, w in zip(line, widths, strict=False)), line[5]))
             for line in table
         ]
         counts = Counter(row.done for row in self.rows)
         summary = ", ".join(f"{count} {done}" for done, count in counts.items())
-        head = f"inputs {self.before} → {self.after}: {summary or 'no weights'}"
-        tail = f"batch normalisation: {self.statistics}"
-        return "\n".join(line.rstrip() for line in (head, *lines, tail))
+        first = f"inputs {self.before} → {self.after}: {summary or 'no weights'}"
+        last = f"running statistics: {self.statistics}"
+        return "\n".join(line.rstrip() for line in (first, *lines, last))
+
+    def ascii(self) -> str:
+        """Return the table in ASCII, for terminals that show nothing else."""
+        text = str(self).replace("→", "->").replace("×", "x")
+        return text.encode("ascii", "backslashreplace").decode("ascii")
 
 
 def describe(use: Use) -> str:
@@ -98,7 +104,7 @@ def sizes(reads: Axis | None) -> str:
     return "×".join(str(factor.size) for factor in reads or () if factor.kind == "grid")
 
 
-def change_of(before: Axis | None, after: Axis | None) -> str:
+def size_change(before: Axis | None, after: Axis | None) -> str:
     """Return "7×7 → 14×14", or the grid once where it stays."""
-    ends: Sequence[str] = [sizes(before), sizes(after)]
-    return ends[0] if ends[0] == ends[1] else " → ".join(ends)
+    old, new = sizes(before), sizes(after)
+    return old if old == new else f"{old} → {new}"

@@ -1,27 +1,60 @@
-"""What each weight of a network does in one forward pass, found by running it.
+"""Find what each weight of a network does by running one forward pass.
 
-Operations are watched where PyTorch dispatches them, below modules and functions alike: a
-convolution is seen whether a module or a bare function runs it, and a dense layer's input is known
-as maps whatever flattened them (``nn.Flatten``, ``torch.flatten``, ``view``, a transpose before).
-A pass at a resolution that the dense layers do not fit yet is carried through as well.
+Operations are observed where PyTorch dispatches them, below modules and functions alike: a
+convolution is found whether a module or a function runs it, and the input of a dense layer is
+recognised as flattened maps however they were flattened (``nn.Flatten``, ``torch.flatten``,
+``view``, a transpose before it).  A pass at a resolution that the dense layers do not fit yet is
+continued with zeros of the right shape.
 """
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import inspect
+import itertools
+import math
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.prune import BasePruningMethod
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from mgcore.refinement.layouts import TURNING, Axis, Factor, follow, maps, order
+from mgcore.refinement.layouts import (
+    REGROUPING,
+    TRANSPOSING,
+    Axis,
+    Factor,
+    Layout,
+    argument,
+    has_grid,
+    layout_of_maps,
+    result_layout,
+    transposed_axes,
+)
+from mgcore.refinement.scaling import (
+    NORMALIZING,
+    SOFTMAX,
+    SUMMING,
+    UNSCALABLE,
+    reduced_cells,
+    result_factor,
+)
 
+Network = TypeVar("Network", bound=nn.Module)
 aten = torch.ops.aten
-VIEWING = TURNING | {aten.detach, aten.alias}
+# Operations whose result holds the numbers of a weight, perhaps transposed or in another dtype.
+ALIASING = TRANSPOSING | {aten.detach, aten.alias, aten._to_copy, aten.clone}
+BATCH = 2  # inputs of a traced pass; one could not be told from an axis of size 1
+HOOKS = ("_forward_pre_hooks", "_forward_hooks")
 
 
 @dataclass(frozen=True)
@@ -31,21 +64,23 @@ class Use:
     Attributes
     ----------
     weight : str
-        Name of the parameter; empty where the weight is computed from others.
+        Name of the parameter or buffer; empty where the weight is computed.
     module : str
-        The module entered last.
+        The module whose forward runs.
     kind : {"convolution", "transposed convolution", "dense"}
     shape : tuple of int
-        Of the weight.
+        Shape of the weight.
     axis : int
         The axis of the weight that a dense layer sums over: 1 for ``nn.Linear``, 0 for ``x @ w``.
     reads : Axis or None
         The factors of the index that is summed over; for a convolution the cells that it writes,
-        one factor an axis of the grid.  None where they are not known.
+        one factor for each axis of the grid.  None where they are not known.
     count : int
-        Numbers that a dense layer finds before it; its weight was made for ``shape[axis]``.
+        How many numbers the dense layer receives; its weight was made for ``shape[axis]``.
     stride, dilation, groups
         Of a convolution.
+    computed_from : str
+        What a computed weight is computed from, and the last operation.
     """
 
     weight: str
@@ -58,35 +93,157 @@ class Use:
     stride: tuple[int, ...] = ()
     dilation: tuple[int, ...] = ()
     groups: int = 1
+    computed_from: str = ""
 
     @property
     def fits(self) -> bool:
-        """Whether the weight is made for what it meets."""
+        """Whether the weight has the size of its input."""
         return self.kind != "dense" or self.count == self.shape[self.axis]
 
 
+@dataclass(frozen=True)
+class Scaled:
+    """The factor by which an activation depends on the number of cells, and its first cause."""
+
+    factor: float
+    operation: str
+    module: str
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something in a forward pass that must be the same at two resolutions.
+
+    Attributes
+    ----------
+    kind : {"scale", "view"}
+        A sum over cells that reaches an operation which sees the factor, or a view that cuts maps
+        in pieces which are not followed.
+    value : float
+        The factor; 0 for a view.
+    operation, module : str
+        Where the sum or the view stands.
+    """
+
+    kind: str
+    value: float
+    operation: str
+    module: str
+
+
+@dataclass(frozen=True)
+class Output:
+    """One tensor that a network returns.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    layout : Layout or None
+    place : str
+        The last operation that gave a map a size of its own, with its module; may be empty.
+    """
+
+    shape: tuple[int, ...]
+    layout: Layout | None
+    place: str
+
+
+@dataclass
+class Trace:
+    """What one forward pass shows.
+
+    Attributes
+    ----------
+    uses : list of Use
+        In the order of the calls.
+    outputs : list of Output
+    events : list of Event
+    other_uses : dict
+        The name of a weight to the last operation, neither a convolution nor a matrix product,
+        that used it.
+    """
+
+    uses: list[Use] = field(default_factory=list)
+    outputs: list[Output] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    other_uses: dict[str, str] = field(default_factory=dict)
+
+
 class ForwardError(RuntimeError):
-    """A forward pass failed at `place`: parameters of the operation, else the module entered."""
+    """A forward pass failed at `place`: parameters of the operation, else the module."""
 
     def __init__(self, place: str, reason: str) -> None:
         super().__init__(reason)
         self.place = place
 
 
-def trace(model: nn.Module, input_shape: Sequence[int]) -> list[Use]:
-    """Run `model` once, in eval mode and without gradients, and return what its weights did.
+def copy_model(model: Network) -> Network:
+    """Return a deep copy of `model`, also where it keeps results of an earlier forward pass.
+
+    ``copy.deepcopy`` refuses tensors that belong to a graph, such as the weight that
+    ``torch.nn.utils.weight_norm`` and ``prune`` compute and store.  Their numbers are copied
+    without the graph.
+    """
+    memo: dict[int, Any] = {}
+    for module in model.modules():
+        for value in [*vars(module).values(), *module._buffers.values()]:
+            if isinstance(value, Tensor) and not value.is_leaf:
+                memo[id(value)] = value.detach().clone()
+    return copy.deepcopy(model, memo)
+
+
+def weight_hook(module: nn.Module) -> str:
+    """Return the torch utility that computes a weight of `module` in a hook, or an empty string."""
+    for hook in module._forward_pre_hooks.values():
+        if isinstance(hook, WeightNorm):
+            return "weight_norm (undo it with torch.nn.utils.remove_weight_norm)"
+        if isinstance(hook, SpectralNorm):
+            return "spectral_norm (undo it with torch.nn.utils.remove_spectral_norm)"
+        if isinstance(hook, BasePruningMethod):
+            return "prune (make it permanent with torch.nn.utils.prune.remove)"
+    return ""
+
+
+@contextlib.contextmanager
+def _quiet(model: nn.Module, device: str) -> Iterator[None]:
+    """Run `model` in eval mode, without gradients, hooks, autocast or compilation; then restore.
+
+    A compiled forward that runs once under a dispatch mode would never be compiled again, in any
+    instance of its class.
+    """
+    modes = {module: module.training for module in model.modules()}
+    hooks = {m: [getattr(m, name) for name in HOOKS] for m in model.modules()}
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(torch.compiler.set_stance("force_eager"))
+        if torch.amp.is_autocast_available(device):
+            stack.enter_context(torch.autocast(device, enabled=False))
+        stack.enter_context(torch.no_grad())
+        try:
+            for module in model.modules():
+                for name in HOOKS:
+                    setattr(module, name, OrderedDict())
+            model.eval()
+            yield
+        finally:
+            for module, mode in modes.items():
+                module.training = mode
+                for name, registered in zip(HOOKS, hooks[module], strict=True):
+                    setattr(module, name, registered)
+
+
+def trace(model: nn.Module, input_shape: Sequence[int]) -> Trace:
+    """Run `model` once, in eval mode and without gradients, and return what its weights do.
 
     Parameters
     ----------
     model : Module
-        Left as it was.
+        Left as it was; its hooks do not run.
     input_shape : sequence of int
-        (channels, *grid): one input without its batch axis.  Two such inputs are sent, all zeros.
+        (channels, *grid): one input without its batch axis.  Two such inputs of zeros are sent.
 
     Returns
     -------
-    list of Use
-        In the order of the calls.
+    Trace
 
     Raises
     ------
@@ -95,76 +252,190 @@ def trace(model: nn.Module, input_shape: Sequence[int]) -> list[Use]:
         small or too large.
     """
     example = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
-    x = torch.zeros(2, *input_shape, dtype=example.dtype, device=example.device)
-    training = {module: module.training for module in model.modules()}
-    tracer = _Tracer({p: name for name, p in model.named_parameters()})
-    hooks = [
-        module.register_forward_pre_hook(lambda *_, name=name: tracer.enter(name))
-        for name, module in model.named_modules()
-    ]
+    x = torch.zeros(BATCH, *input_shape, dtype=example.dtype, device=example.device)
+    tracer = Tracer(itertools.chain(model.named_parameters(), model.named_buffers()))
     try:
-        model.eval()
-        with torch.no_grad(), tracer:
-            tracer.layouts[x] = maps(x.shape)
-            model(x)
-    except Exception as error:  # whatever a stranger's forward may raise
+        with _quiet(model, x.device.type):
+            for name, module in model.named_modules():
+                module.register_forward_pre_hook(lambda *_, name=name: tracer.enter(name))
+                module.register_forward_hook(lambda *_: tracer.leave())
+            with tracer:
+                tracer.start(x)
+                result = model(x)
+    except Exception as error:  # any error that a user's forward may raise
         lines = str(error).strip().splitlines() or [type(error).__name__]
         place = " and ".join(tracer.last) or tracer.module or type(model).__name__
         raise ForwardError(place, lines[0]) from error
-    finally:
-        for hook in hooks:
-            hook.remove()
-        for module, flag in training.items():
-            module.training = flag
-    return tracer.uses
+    tracer.finish(result)
+    return tracer.found
 
 
-class _Tracer(TorchDispatchMode):
-    """Follow layouts from operation to operation, and note every use of a weight.
+class Tracer(TorchDispatchMode):
+    """Follow layouts from operation to operation, and record every use of a weight.
 
     A dispatch mode, as torch's own FlopCounterMode is.
+
+    Parameters
+    ----------
+    named : iterable of (str, Tensor)
+        The weights.
     """
 
-    def __init__(self, names: Mapping[Tensor, str]) -> None:
+    def __init__(self, named: Iterator[tuple[str, Tensor]] | Sequence = ()) -> None:
         super().__init__()
-        self.uses: list[Use] = []
-        self.last: tuple[str, ...] = ()  # parameters of the operation that runs
+        self.found = Trace()
+        self.last: tuple[str, ...] = ()  # weights of the operation that runs
         self.layouts = WeakTensorKeyDictionary()
-        self.names = WeakTensorKeyDictionary()  # parameters and their views: (name, is transposed)
-        for parameter, name in names.items():
-            self.names[parameter] = (name, False)
-        self.module = ""
+        self.names = WeakTensorKeyDictionary()  # weights and views: (name, is transposed)
+        self.computed = WeakTensorKeyDictionary()  # from weights alone: (their names, operation)
+        self.places = WeakTensorKeyDictionary()  # activations: see Output.place
+        self.scaled = WeakTensorKeyDictionary()  # activations whose factor is not 1
+        self.grid_axes = 0
+        self.modules: list[str] = []
+        for name, weight in named:
+            self.names[weight] = (name, False)
+
+    @property
+    def module(self) -> str:
+        """Name of the module whose forward runs."""
+        return self.modules[-1] if self.modules else ""
 
     def enter(self, name: str) -> None:
-        self.module = name.split(".parametrizations")[0]  # the layer that has them
+        """Note that the forward of a module begins."""
+        self.modules.append(name.split(".parametrizations")[0])  # the layer that has them
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+    def leave(self) -> None:
+        """Note that it ends."""
+        self.modules.pop()
+
+    def start(self, x: Tensor) -> None:
+        """Note the input of the network, (batch, channels, *grid)."""
+        self.layouts[x] = layout_of_maps(x.shape)
+        self.places[x] = ""
+        self.grid_axes = x.ndim - 2
+
+    def finish(self, result: Any) -> None:
+        """Note what the network returns."""
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, Tensor):
+                place = self.places.get(tensor, "")
+                layout = self.layouts.get(tensor)
+                self.found.outputs.append(Output(tuple(tensor.shape), layout, place))
+                cause = self.scaled.get(tensor)
+                if cause and cause.factor > 1:  # a softmax over cells may be returned
+                    self._note_scale(cause)
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
         tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
         self.last = tuple(self.names[x][0] for x in tensors if x in self.names)
         packet = func.overloadpacket
+        scaled = {id(x): self.scaled[x] for x in tensors if x in self.scaled}
         if packet in (aten.mm, aten.addmm):
-            out = self._product(func, args, kwargs or {})
+            out = self._product(func, args, kwargs)
         else:
-            out = func(*args, **(kwargs or {}))
+            out = func(*args, **kwargs)
             if packet is aten.convolution:
                 self._note_convolution(args, out)
-            elif packet in VIEWING and args[0] in self.names and args[0].ndim == 2:
-                name, flipped = self.names[args[0]]
-                turned = packet in TURNING and order(packet, args) == [1, 0]
-                self.names[out] = (name, flipped != turned)
-        inputs = [x for x in tensors if x in self.layouts]
+            else:
+                self._follow_weights(packet, args, tensors, out)
+        activations = [x for x in tensors if x in self.places]
+        known = [x for x in activations if x in self.layouts]
         for tensor in tree_leaves(out):
-            if isinstance(tensor, Tensor) and tensor not in self.layouts and inputs:
-                layout = follow(packet, args, inputs, [self.layouts[x] for x in inputs], tensor)
+            if not isinstance(tensor, Tensor) or not activations:
+                continue
+            if tensor not in self.layouts and known:
+                layouts = [self.layouts[x] for x in known]
+                layout = result_layout(func, args, kwargs, known, layouts, tensor)
                 if layout is not None:
                     self.layouts[tensor] = layout
+                elif packet in REGROUPING and has_grid(layouts[0]):
+                    event = Event("view", 0.0, packet.__name__, self.module)
+                    self.found.events.append(event)
+            place = next((self.places[x] for x in activations if self.places[x]), "")
+            self.places[tensor] = self._place(packet, activations[0], tensor) or place
+        if activations:
+            self._follow_scale(func, args, kwargs, scaled, out)
         self.last = ()
         return out
 
+    def _place(self, packet: Any, x: Tensor, out: Tensor) -> str:
+        """Return where a map gets a size that need not follow from the input's, if it does."""
+        name = packet.__name__
+        resized = "upsample" in name or "adaptive" in name or name.startswith("grid_sampler")
+        written = packet in REGROUPING and out.ndim == 2 + self.grid_axes != x.ndim
+        return f"{self.module or 'forward'} ({name.strip('_')})" if resized or written else ""
+
+    def _follow_weights(self, packet: Any, args: Sequence, tensors: list[Tensor], out: Any) -> None:
+        """Note what becomes of weights that an operation receives."""
+        if packet in ALIASING and args[0] in self.names:
+            name, flipped = self.names[args[0]]
+            if args[0].ndim == 2 or packet not in TRANSPOSING:
+                turned = packet in TRANSPOSING and transposed_axes(packet, args) == [1, 0]
+                self.names[out] = (name, flipped != turned)
+                return
+        operation = packet.__name__.strip("_")
+        for name in self.last:
+            self.found.other_uses[name] = operation
+        if any(x in self.places for x in tensors):
+            return
+        names = set(self.last)
+        for x in tensors:
+            names |= self.computed[x][0] if x in self.computed else set()
+        for tensor in tree_leaves(out):
+            if names and isinstance(tensor, Tensor) and tensor not in self.names:
+                self.computed[tensor] = (frozenset(names), operation)
+
+    def _computed_from(self, weight: Tensor) -> str:
+        names, operation = self.computed.get(weight, (frozenset(), ""))
+        return f"{' and '.join(sorted(names))} by {operation}" if names else ""
+
+    def _note_scale(self, cause: Scaled) -> None:
+        event = Event("scale", cause.factor, cause.operation, cause.module)
+        self.found.events.append(event)
+
+    def _follow_scale(
+        self, func: Any, args: Sequence, kwargs: Mapping, scaled: Mapping[int, Scaled], out: Any
+    ) -> None:
+        """Note the factor of an operation's result; an event where its arguments' matters."""
+        name = func.overloadpacket.__name__
+        name = name if name.startswith("__") else name.rstrip("_")
+        cause = next(iter(scaled.values()), None)
+        count, order = 1, 2.0
+        if name in SUMMING | SOFTMAX | UNSCALABLE:
+            summed = args[-2] if name in ("bmm", "baddbmm") else args[0]
+            if summed in self.places:
+                count = reduced_cells(func, name, args, kwargs, self.layouts.get(summed))
+            order = float(argument(func, "ord", args, kwargs) or 0) or 2.0
+        if name in UNSCALABLE and count > 1:
+            self._note_scale(Scaled(count, name.strip("_"), self.module))
+        if cause is None and (count == 1 or name in UNSCALABLE):
+            return
+        if not isinstance(out, Tensor) and name in NORMALIZING:
+            out = out[0]
+        factors = {key: value.factor for key, value in scaled.items()}
+        factor = result_factor(name, args, factors, count, order)
+        if factor is None:
+            for value in {id(v): v for v in scaled.values()}.values():
+                self._note_scale(value)
+        for tensor in tree_leaves(out):
+            if not isinstance(tensor, Tensor):
+                continue
+            if factor is None or math.isclose(factor, 1.0):
+                self.scaled.pop(tensor, None)  # an in-place operation returns its argument
+            else:
+                self.scaled[tensor] = (
+                    Scaled(factor, cause.operation, cause.module)
+                    if cause
+                    else Scaled(factor, name.strip("_"), self.module)
+                )
+
     def _note_convolution(self, args: Sequence, out: Tensor) -> None:
-        self.layouts[out] = maps(out.shape)  # whatever was known of its input
+        self.layouts[out] = layout_of_maps(out.shape)  # whatever was known of its input
         _, weight, _, stride, _, dilation, transposed, _, groups = args
-        self.uses.append(
+        self.found.uses.append(
             Use(
                 self.names.get(weight, ("", False))[0],
                 self.module,
@@ -174,18 +445,24 @@ class _Tracer(TorchDispatchMode):
                 stride=tuple(stride),
                 dilation=tuple(dilation),
                 groups=groups,
+                computed_from=self._computed_from(weight),
             )
         )
 
-    def _product(self, func, args: Sequence, kwargs: Mapping) -> Tensor:
-        """Note x @ W.T; where the two do not fit, go on with zeros of the right shape."""
+    def _product(self, func: Any, args: Sequence, kwargs: Mapping) -> Tensor:
+        """Note x @ W.T; where the two do not fit, return zeros of the right shape."""
         x, matrix = args[-2:]
         fits = x.shape[1] == matrix.shape[0]
         name, flipped = self.names.get(matrix, ("", True))
         layout = self.layouts.get(x)
         reads = layout[1] if layout else None
         shape = tuple(matrix.T.shape if flipped else matrix.shape)
-        self.uses.append(Use(name, self.module, "dense", shape, reads, int(flipped), x.shape[1]))
+        self.found.uses.append(
+            Use(
+                name, self.module, "dense", shape, reads, int(flipped), x.shape[1],
+                computed_from=self._computed_from(matrix),
+            )
+        )  # fmt: skip
         out = func(*args, **kwargs) if fits else x.new_zeros(x.shape[0], matrix.shape[1])
         if layout:
             self.layouts[out] = (layout[0], (Factor("channel", out.shape[1]),))
@@ -193,47 +470,82 @@ class _Tracer(TorchDispatchMode):
 
 
 def trace_both(
-    model: nn.Module, here: tuple[int, ...], there: tuple[int, ...]
-) -> list[tuple[Use, Use]]:
-    """Run a copy of `model` at the shape it is made for and at another; pair what weights did.
+    model: nn.Module, old_shape: tuple[int, ...], new_shape: tuple[int, ...]
+) -> tuple[Trace, Trace]:
+    """Run a copy of `model` at the shape it is made for and at another.
 
     Parameters
     ----------
     model : Module
-    here, there : tuple of int
+    old_shape, new_shape : tuple of int
         (channels, *grid).
+
+    Returns
+    -------
+    tuple of Trace
+        The passes at the two shapes; their uses correspond one to one.
 
     Raises
     ------
     ValueError
-        If the model is not made for the first shape, cannot run at the second, or takes another
-        path there.
+        If the model is not made for the first shape, cannot run at the second, takes another
+        path there, or sums over cells that become more or fewer.
     """
-    scratch = copy.deepcopy(model)
+    scratch = copy_model(model)
     try:
-        before = trace(scratch, here)
+        before = trace(scratch, old_shape)
     except ForwardError as error:
         raise ValueError(
-            f"input_shape={here}: the model does not run there ({error}); accepted: the shape "
-            "that the given model takes."
+            f"model does not run at input_shape={old_shape} because of {error.place} ({error}). "
+            f"{_advice(model)}"
         ) from error
-    for use in before:
+    for use in before.uses:
         if not use.fits:
             raise ValueError(
-                f"input_shape={here}: {use.weight or use.module} reads {use.shape[use.axis]} "
-                f"numbers and finds {use.count}; accepted: the shape that the given model takes."
+                f"{use.weight or use.module} is made for {use.shape[use.axis]} numbers, but "
+                f"input_shape={old_shape} gives {use.count}. Give the shape of the inputs that "
+                "model takes now."
             )
     try:
-        after = trace(scratch, there)
+        after = trace(scratch, new_shape)
     except ForwardError as error:
         raise ValueError(
-            f"model does not run at {there} because of {error.place} ({error}); accepted: a model "
-            "whose sizes follow from the input's, but for dense layers."
+            f"model does not run at {new_shape} because of {error.place} ({error}). Let all sizes "
+            "in its forward pass follow from the input's; dense layers may be fixed."
         ) from error
-    if [(u.weight, u.kind) for u in before] != [(u.weight, u.kind) for u in after]:
+    if [(u.weight, u.kind) for u in before.uses] != [(u.weight, u.kind) for u in after.uses]:
         raise ValueError(
-            f"model runs through other layers at {there} than at {here}; accepted: a forward whose "
-            "path does not depend on the resolution."
+            f"model uses other layers at {new_shape} than at {old_shape}. Its forward pass must "
+            "not depend on the resolution."
         )
-    pairs = zip(before, after, strict=True)
-    return [(use, other) for use, other in pairs if use.weight or not other.fits or use.stride]
+    _check_events(before.events, after.events)
+    return before, after
+
+
+def _advice(model: nn.Module) -> str:
+    """Return what may help a model that does not run on one input."""
+    try:
+        inspect.signature(model.forward).bind(None)
+    except (TypeError, ValueError):
+        wrap = "Wrap it in a module whose forward takes that tensor alone."
+        return f"It is called with one tensor (batch, channels, *grid). {wrap}"
+    return "Give the shape of one input that it takes, (channels, *grid)."
+
+
+def _check_events(before: Sequence[Event], after: Sequence[Event]) -> None:
+    """Raise ValueError at the first event that differs between the two resolutions."""
+    for old, new in itertools.zip_longest(before, after):
+        if old and new and old.kind == new.kind and math.isclose(old.value, new.value):
+            continue
+        event = new or old
+        place = f"{event.operation} in {event.module or 'the forward pass'}"
+        if event.kind == "view":
+            raise ValueError(
+                f"{place} reshapes maps to a fixed size, which would mix images or cells at "
+                "another resolution. Take all sizes from its input."
+            )
+        numbers = " → ".join(f"{e.value:g}" if e else "1" for e in (old, new))
+        raise ValueError(
+            f"{place} adds up the cells of a grid, so that its result changes with their number "
+            f"({numbers}). Use a mean over the cells."
+        )

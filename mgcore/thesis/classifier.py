@@ -6,20 +6,17 @@ a quadratic penalty, whose gradient and Hessian products are matrix products wit
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mgcore.optimize.trust_region import Local
+from mgcore.optimize.trust_region import LocalModel
 from mgcore.thesis.curvature import check_labels
 from mgcore.thesis.hessian_products import softmax_hessian
-from mgcore.thesis.network import CLASSES, CLASSIFIER, WIDTHS, feature_maps, map_side
+from mgcore.thesis.network import CLASSES, CLASSIFIER, WIDTHS, Weights, feature_maps, map_side
 from mgcore.thesis.objective import Objective
 from mgcore.thesis.regularization import smoothness, smoothness_gradient
 
-Weights = Mapping[str, Tensor]
 BIAS = "classifier.bias"
 
 
@@ -107,7 +104,7 @@ class ClassifierProblem:
         """Return the objective at `x`, summed in float64, without the stencils' penalty."""
         return self._value(self._logits(x), x)
 
-    def local(self, x: Tensor) -> Local:
+    def local(self, x: Tensor) -> LocalModel:
         """Return value, gradient and Hessian product at `x`.
 
         A product costs two passes over the features, as the gradient does.
@@ -121,7 +118,7 @@ class ClassifierProblem:
             curved = softmax_hessian(probabilities, self._logits(d))
             return self._pull(curved) + self._penalty_gradient(d)
 
-        return Local(self._value(logits, x), gradient, hvp)
+        return LocalModel(self._value(logits, x), gradient, hvp)
 
     def _split(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         count = CLASSES * self.features.shape[1]

@@ -7,18 +7,15 @@ would not fit, every product differentiates the gradient afresh, a chunk of imag
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from mgcore.optimize.truncated_cg import Product
-from mgcore.optimize.trust_region import Local
+from mgcore.optimize.trust_region import LocalModel
 from mgcore.thesis.hessian_products import Linearised, softmax_hessian
+from mgcore.thesis.network import Weights
 from mgcore.thesis.objective import Objective
-
-Weights = Mapping[str, Tensor]
 
 HESSIANS = ("full", "gauss-newton")
 MEMORY = 3 * 2**30  # bytes that a kept pass may take
@@ -54,7 +51,7 @@ def local_model(
     labels: Tensor,
     hessian: str = "full",
     memory: int = MEMORY,
-) -> Local:
+) -> LocalModel:
     """Return the objective's value and gradient on a minibatch, and its Hessian product there.
 
     Parameters
@@ -73,7 +70,7 @@ def local_model(
 
     Returns
     -------
-    Local
+    LocalModel
         Vectors are laid out as by :func:`flatten`.  The value is summed in float64.
 
     Raises
@@ -102,7 +99,7 @@ def local_model(
     with torch.no_grad():
         whole = unflatten(gradient, leaves)
         objective.add_penalty_gradient(whole, leaves)
-    return Local(loss + _penalty(objective, leaves), flatten(whole), hvp)
+    return LocalModel(loss + _penalty(objective, leaves), flatten(whole), hvp)
 
 
 def check_labels(labels: Tensor, images: int) -> None:

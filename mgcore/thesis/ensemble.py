@@ -11,21 +11,19 @@ been measured yet.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from mgcore.grids import pool
-from mgcore.thesis.network import CLASSIFIER
+from mgcore.thesis.network import CLASSIFIER, Weights
 from mgcore.thesis.objective import Objective
 from mgcore.thesis.sgd import look_ahead, sgd_update
 
 LOWERINGS = ("grouped", "unfold")
 LOWERING = "unfold"
-
-Weights = Mapping[str, Tensor]
 
 
 def stack(networks: Sequence[Weights]) -> dict[str, Tensor]:

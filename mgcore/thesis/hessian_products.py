@@ -8,18 +8,15 @@ terms of each product rule are one convolution, over stacked channels or stacked
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.grad import conv2d_weight
 
 from mgcore.grids import pool, pool_adjoint
-from mgcore.thesis.network import CLASSIFIER, STENCILS, convolve
+from mgcore.thesis.network import CLASSIFIER, STENCILS, Weights, convolve
 from mgcore.thesis.objective import Objective
 
-Weights = Mapping[str, Tensor]
 BIAS = "classifier.bias"
 
 
@@ -66,8 +63,22 @@ class Linearised:
             self.gradient[BIAS] = self.residual.sum(dim=0)
         self.gradient = {name: self.gradient[name] for name in weights}
 
-    def product(self, d: Weights, hessian: str) -> dict[str, Tensor]:
-        """Return the Hessian, ``"full"`` or ``"gauss-newton"``, times a direction."""
+    def product(self, d: Weights, hessian: str, logit_shift: float = 0.0) -> dict[str, Tensor]:
+        """Return the Hessian times a direction.
+
+        Parameters
+        ----------
+        d : mapping of Tensor
+            The direction, of the names and shapes of the weights.
+        hessian : {"full", "gauss-newton"}
+        logit_shift : float
+            Shift s of the Hessian in the logits of one image, diag p − p pᵀ + s I.  The thesis's
+            software uses 10⁻³, the thesis none.
+
+        Returns
+        -------
+        dict of Tensor
+        """
         full = hessian == "full"
         first, second = (d[name] for name in STENCILS)
         old, head = self.weights[STENCILS[1]], self.weights[CLASSIFIER]
@@ -77,6 +88,8 @@ class Linearised:
             features = convolve(*both, self.padding).mul_(self.on2).flatten(1)
             logits = features @ head.T + self._classify(self.features, d)
             curved = softmax_hessian(self.probabilities, logits)
+            if logit_shift:
+                curved += logit_shift / len(logits) * logits
             back = curved @ head
             dense = curved.T @ self.features
             if full:

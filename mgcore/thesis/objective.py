@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mgcore.thesis.network import CLASSIFIER, STENCILS, forward, map_side
+from mgcore.thesis.network import CLASSIFIER, STENCILS, Weights, forward, map_side
 from mgcore.thesis.regularization import (
     smoothness,
     smoothness_gradient,
     tikhonov,
     tikhonov_gradient,
 )
-
-Weights = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ through the graph would cost several passes over a classifier of half a million 
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import torch
 from torch import Tensor
+
+from mgcore.grids import cached_constant
 
 
 def tikhonov(theta: Tensor, alpha: float) -> Tensor:
@@ -60,8 +60,10 @@ def smoothness_gradient(maps: Tensor, alpha: float, h: float = 1.0) -> Tensor:
     return (flat @ across).baddbmm_(down.expand(len(flat), -1, -1), flat).view(maps.shape)
 
 
-@lru_cache
+@cached_constant
 def _second_difference(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Return GᵀG of one axis, (size, size): 2 on the diagonal but 1 at both ends, −1 beside it."""
-    g = torch.eye(size, dtype=dtype, device=device).diff(dim=0)  # (size − 1, size)
-    return g.T @ g
+    # Cached under torch.inference_mode(), the matrix would break a later backward pass.
+    with torch.inference_mode(False):
+        g = torch.eye(size, dtype=dtype, device=device).diff(dim=0)  # (size − 1, size)
+        return g.T @ g

@@ -9,17 +9,16 @@ dictionary of weights, for many networks at once; :class:`ResNet` is the same as
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mgcore.thesis.network import CLASSES, CLASSIFIER, PADDINGS
+from mgcore.thesis.network import CLASSES, CLASSIFIER, PADDINGS, Weights
 
 ACTIVATIONS = {"tanh": torch.tanh, "relu": F.relu}
 OPENING = "open.weight"
-Weights = Mapping[str, Tensor]
 
 
 def layer(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
+from mgcore.thesis.network import Weights
 from mgcore.thesis.objective import Objective
 
 MOMENTUM_RULES = ("torch", "package")
@@ -27,9 +27,9 @@ def learning_rate(epoch: int, base: float = 0.003, decay: float = 0.5) -> float:
 
 
 def sgd_update(
-    weights: Mapping[str, Tensor],
-    velocity: Mapping[str, Tensor],
-    gradient: Mapping[str, Tensor],
+    weights: Weights,
+    velocity: Weights,
+    gradient: Weights,
     rate: float,
     momentum: float,
     nesterov: bool,
@@ -63,8 +63,8 @@ def sgd_update(
 
 
 def look_ahead(
-    weights: Mapping[str, Tensor],
-    velocity: Mapping[str, Tensor],
+    weights: Weights,
+    velocity: Weights,
     momentum: float,
     nesterov: bool,
     rule: str = "torch",
@@ -81,8 +81,8 @@ def look_ahead(
 
 def train_epoch(
     objective: Objective,
-    weights: Mapping[str, Tensor],
-    velocity: Mapping[str, Tensor],
+    weights: Weights,
+    velocity: Weights,
     images: Tensor,
     labels: Tensor,
     order: Tensor,

@@ -1,16 +1,17 @@
-"""Training one network on one grid until a stated budget of images is spent.
+"""Training one network on one grid until a budget of images is spent.
 
-A scheme says what a step of stochastic gradient descent sees: images of the grid, of coarser ones
-too (joint training), or few fine and many coarse ones (the multilevel gradient).
+A scheme defines the loss of one step: on images of the grid, on images of coarser grids as well
+(joint training), or on few fine and many coarse images (the multilevel gradient).
 """
 
 from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 import torch.nn.functional as F
@@ -26,14 +27,19 @@ KINDS = ("fine", "joint", "multilevel")
 
 @dataclass(frozen=True)
 class Level:
-    """A rung of the ladder.
+    """Training data of one grid, and the budget of training on it.
 
     Attributes
     ----------
     images : Tensor, shape (count, channels, *grid)
     labels : Tensor, shape (count, ...)
     budget : int
-        Images of this grid that training may pay for; one on the next coarser grid costs 2⁻ᵈ.
+        Number of images of this grid that training may use; an image on the next coarser grid
+        costs 2⁻ᵈ.
+
+    See Also
+    --------
+    BatchLevel : For a ``DataLoader`` or any other iterable of batches.
     """
 
     images: Tensor
@@ -41,31 +47,100 @@ class Level:
     budget: int
 
     def __post_init__(self) -> None:
-        if not isinstance(self.budget, int) or self.budget < 0:
-            raise ValueError(f"budget={self.budget!r}; accepted: a number of images, 0 or more.")
+        _check_budget(self.budget)
         if len(self.images) != len(self.labels) or not len(self.images):
             raise ValueError(
-                f"labels are {len(self.labels)} of {len(self.images)} images; accepted: one for "
-                "each image, at least one."
+                f"There must be one label for each of at least one image, got {len(self.labels)} "
+                f"labels for {len(self.images)} images."
             )
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return (channels, *grid) of an image."""
+        return tuple(self.images.shape[1:])
+
+    def draw(self, generator: torch.Generator) -> Draw:
+        """Return a function that draws a number of images in random order."""
+        return Draw(self, generator)
+
+
+@dataclass(frozen=True)
+class BatchLevel:
+    """Training data of one grid as an iterable of batches, and the budget of training on it.
+
+    Attributes
+    ----------
+    batches : iterable of (images, labels)
+        For instance a ``torch.utils.data.DataLoader``, which also decides the order.  It is
+        iterated anew whenever it is exhausted.  A step takes as many images as its scheme asks for,
+        at most the rest of one batch.
+    budget : int
+        As for :class:`Level`.
+    """
+
+    batches: Iterable[Sequence[Tensor]]
+    budget: int
+
+    def __post_init__(self) -> None:
+        _check_budget(self.budget)
+        if iter(self.batches) is self.batches:
+            raise ValueError(
+                "batches can be iterated only once. Pass an iterable that starts anew each time, "
+                "such as a DataLoader or a list."
+            )
+
+    @cached_property
+    def shape(self) -> tuple[int, ...]:
+        """Return (channels, *grid) of an image."""
+        return tuple(next(self._passes())[0].shape[1:])
+
+    def draw(self, generator: torch.Generator) -> Callable[[int], tuple[Tensor, Tensor]]:
+        """Return a function that takes at most a number of images from the batches, in order."""
+        passes = self._passes()
+        images = labels = torch.empty(0)
+
+        def take(count: int) -> tuple[Tensor, Tensor]:
+            nonlocal images, labels
+            if not len(images):
+                images, labels = next(passes)
+            taken = images[:count], labels[:count]
+            images, labels = images[count:], labels[count:]
+            return taken
+
+        return take
+
+    def _passes(self) -> Iterator[tuple[Tensor, Tensor]]:
+        while True:
+            found = 0
+            for images, labels in self.batches:
+                found += len(images)
+                if len(images):
+                    yield images, labels
+            if not found:
+                raise ValueError("batches has no images. Pass at least one batch of images.")
+
+
+def _check_budget(budget: int) -> None:
+    if not isinstance(budget, int) or budget < 0:
+        raise ValueError(f"budget must be a number of images, 0 or more, got {budget!r}.")
 
 
 @dataclass(frozen=True)
 class Scheme:
-    """What one step of training sees.
+    """The loss of one training step.
 
     Attributes
     ----------
     kind : {"fine", "joint", "multilevel"}
-        The grid itself; all grids with :func:`mgcore.train.multilevel.joint_loss`; or the telescoping
-        sum :func:`mgcore.train.multilevel.multilevel_loss`.
+        The loss on the grid itself; on all grids, :func:`mgcore.train.multilevel.joint_loss`; or
+        the telescoping sum, :func:`mgcore.train.multilevel.multilevel_loss`.
     batches : tuple of int
-        Images a step, the finest grid's first.  ``"fine"`` takes one number; ``"joint"`` one too,
-        with `depth` coarser grids; ``"multilevel"`` one a grid, as (8, 32, 128).
+        Images in a step.  ``"fine"`` and ``"joint"`` take one number; ``"multilevel"`` takes one
+        for each grid, the finest first, as (8, 32, 128).
     depth : int
-        Coarser grids of ``"joint"``.
+        Number of coarser grids of ``"joint"``.
     stencils, prolongation
-        How the grids of a step are linked, as in :func:`mgcore.refinement.module.coarsen`.
+        How weights go to coarser grids, as in :func:`mgcore.refinement.module.coarsen`.
     """
 
     kind: str = "fine"
@@ -76,14 +151,16 @@ class Scheme:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise ValueError(f"kind={self.kind!r}; accepted: {', '.join(map(repr, KINDS))}.")
+            raise ValueError(
+                f"kind must be one of {', '.join(map(repr, KINDS))}, got {self.kind!r}."
+            )
         many = self.kind == "multilevel"
         if (not many and len(self.batches) != 1) or not self.batches or min(self.batches) < 1:
-            need = "one positive number a grid" if many else "one positive number"
-            raise ValueError(f"batches={self.batches} of kind={self.kind!r}; accepted: {need}.")
+            need = "one positive number for each grid" if many else "one positive number"
+            raise ValueError(f"batches of kind={self.kind!r} must be {need}, got {self.batches}.")
 
     def grids(self, model: nn.Module, shape: tuple[int, ...], below: int) -> Hierarchy:
-        """Link the grids of a step; `below` says how many coarser ones there may be."""
+        """Return the grids of a step, with at most `below` coarser ones."""
         depth = {"fine": 0, "joint": self.depth, "multilevel": len(self.batches) - 1}[self.kind]
         how = {"stencils": self.stencils, "prolongation": self.prolongation}
         return Hierarchy(model, shape, min(depth, below), **how)
@@ -91,17 +168,18 @@ class Scheme:
 
 @dataclass(frozen=True)
 class Spent:
-    """What training on one rung took.
+    """Cost of training on one grid.
 
     Attributes
     ----------
     shape : tuple of int
-        Of an input.
+        Shape of an input, (channels, *grid).
     steps : int
+        Steps of the optimizer.
     images : tuple of int
-        Images that went forward and backward, by grid, the rung's own first.
+        Images that were passed forward and backward, for each grid, the finest first.
     work : float
-        The same in images of the rung's own grid, by the number of cells; at most the budget.
+        The same in images of the finest grid, by the number of cells.
     flops : float
         The same in floating-point operations, as torch counts them.
     seconds : float
@@ -116,7 +194,7 @@ class Spent:
 
 
 class Draw:
-    """Draw images without replacement, in an order that is drawn anew for every pass."""
+    """Draw images without replacement, in a random order that is new in every pass."""
 
     def __init__(self, level: Level, generator: torch.Generator) -> None:
         self.level, self.generator = level, generator
@@ -130,9 +208,21 @@ class Draw:
         return self.level.images[chosen], self.level.labels[chosen]
 
 
+@contextmanager
+def training_mode(model: nn.Module) -> Iterator[None]:
+    """Put a network in training mode, and every module of it back in its own mode afterwards."""
+    modes = {module: module.training for module in model.modules()}
+    model.train()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
 def train(
     model: nn.Module,
-    level: Level,
+    level: Level | BatchLevel,
     generator: torch.Generator,
     *,
     scheme: Scheme = Scheme(),  # noqa: B008 (frozen)
@@ -145,52 +235,78 @@ def train(
     Parameters
     ----------
     model : Module
-    level : Level
+        Trained in training mode: batch normalisation and dropout are active whatever the mode
+        before, which is restored afterwards.
+    level : Level or BatchLevel
     generator : torch.Generator
-        Of the order of the images.
+        Draws the order of the images of a :class:`Level`.
     scheme : Scheme
     below : int
-        Coarser grids that the scheme may use.
+        Largest number of coarser grids that the scheme may use.
     optimizer : callable
         From parameters to a ``torch.optim.Optimizer``.
     loss : callable
         From outputs and labels to their mean loss.
 
+    Returns
+    -------
+    Spent
+
+    Raises
+    ------
+    ValueError
+        If the budget is positive and too small for one step.
+
     Notes
     -----
-    ``"fine"`` spends its budget to the image, by a smaller last batch; the others stop before the
-    step that would exceed it.
+    ``"fine"`` spends its budget exactly, with a smaller last batch; the other schemes stop before
+    the step that would exceed it.  An optimizer that evaluates the loss several times in a step, as
+    ``torch.optim.LBFGS``, pays for each evaluation, and its last step may exceed the budget.
     """
     began = time.perf_counter()
-    grids = scheme.grids(model, tuple(level.images.shape[1:]), below)
-    draw, steps, work, seen = Draw(level, generator), 0, 0.0, [0] * (1 + grids.depth)
+    grids = scheme.grids(model, level.shape, below)
+    # Counted first: whatever fails in counting, no training is lost by it.
+    each = [image_flops(m, s) for m, s in zip(grids.models, grids.shapes, strict=True)]
+    draw, steps, work, seen = level.draw(generator), 0, 0.0, [0] * (1 + grids.depth)
     descent = optimizer(model.parameters())
     batches = scheme.batches[: 1 + grids.depth] if scheme.kind == "multilevel" else scheme.batches
-    while work < level.budget:
-        if scheme.kind == "fine":
-            batches = (min(scheme.batches[0], level.budget - int(work)),)
-        drawn = [draw(count) for count in batches]
-        counts = _counts(scheme.kind, [len(y) for _, y in drawn], grids.depth)
-        cost = sum(n * grids.cells(k) for k, n in enumerate(counts))
-        if work + cost > level.budget:
-            break
-        if scheme.kind == "multilevel":
-            value = multilevel_loss(grids, drawn, loss)
-        else:
-            value = joint_loss(grids, *drawn[0], None, loss)
-        descent.zero_grad()
-        value.backward()
-        descent.step()
-        steps, work = steps + 1, work + cost
-        seen = [a + b for a, b in zip(seen, counts, strict=True)]
+    with training_mode(model):
+        while work < level.budget:
+            if scheme.kind == "fine":
+                batches = (min(scheme.batches[0], level.budget - int(work)),)
+            drawn = [draw(count) for count in batches]
+            counts = _counts(scheme.kind, [len(y) for _, y in drawn], grids.depth)
+            cost = sum(n * grids.cells(k) for k, n in enumerate(counts))
+            if work + cost > level.budget:
+                if not steps:
+                    raise ValueError(
+                        f"budget={level.budget} is too small: one step costs {cost:g} images. "
+                        "Raise the budget, or use smaller batches."
+                    )
+                break
+            evaluations = 0
+
+            def closure(drawn: list[tuple[Tensor, Tensor]] = drawn) -> Tensor:
+                nonlocal evaluations
+                evaluations += 1
+                descent.zero_grad()
+                if scheme.kind == "multilevel":
+                    value = multilevel_loss(grids, drawn, loss)
+                else:
+                    value = joint_loss(grids, *drawn[0], None, loss)
+                value.backward()
+                return value
+
+            descent.step(closure)
+            steps, work = steps + 1, work + evaluations * cost
+            seen = [a + evaluations * b for a, b in zip(seen, counts, strict=True)]
     seconds = time.perf_counter() - began
-    each = [image_flops(m, s) for m, s in zip(grids.models, grids.shapes, strict=True)]
     flops = sum(n * f for n, f in zip(seen, each, strict=True))
     return Spent(grids.shapes[0], steps, tuple(seen), work, flops, seconds)
 
 
 def _counts(kind: str, batches: list[int], depth: int) -> list[int]:
-    """Return how many images a step sends through each grid."""
+    """Return the number of images that a step passes through each grid."""
     if kind != "multilevel":
         return batches * (1 + depth)
     pairs = [0, *batches[:-1]]  # each batch but the coarsest grid's visits the next grid as well
@@ -198,7 +314,7 @@ def _counts(kind: str, batches: list[int], depth: int) -> list[int]:
 
 
 def image_flops(model: nn.Module, shape: Sequence[int]) -> float:
-    """Return the floating-point operations of one image forward and backward, as torch counts."""
+    """Return the floating-point operations of one image, forward and backward, as torch counts."""
     scratch = copy.deepcopy(model).eval()
     example = next(scratch.parameters())
     x = torch.zeros(2, *shape, dtype=example.dtype, device=example.device)

@@ -1,8 +1,8 @@
-"""One network on several grids at once, with shared weights (beyond the thesis).
+"""One network on several grids, with shared weights (beyond the thesis).
 
-The weights on a coarser grid are linear functions of those on the finest: R K P of every stencil,
-or the stencil itself, and the restricted dense layers.  So a loss on any grid is a function of the
-finest weights, and differentiable in them.
+The weights on a coarser grid are linear functions of the weights on the finest grid: R K P of every
+kernel, or a copy of it, and the restricted dense layers.  A loss on any grid is therefore a
+differentiable function of the finest weights.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class Hierarchy:
-    """A network and what it is on coarser grids.
+    """A network and its versions on coarser grids.
 
     Parameters
     ----------
     model : Module
-        On the finest grid.  It is not copied: training it moves all grids.
+        The network on the finest grid.  It is not copied: training it changes all grids.
     input_shape : sequence of int
-        (channels, *grid) of what it takes; axes that `depth` halvings keep whole.
+        (channels, *grid) of an input; `depth` halvings must leave every grid axis an integer.
     depth : int
-        How many coarser grids there are.
+        Number of coarser grids.
     stencils, prolongation
         As for :func:`mgcore.refinement.module.coarsen`.
 
     Notes
     -----
-    Running statistics of batch normalisation, if any, are kept for each grid by itself.
+    Each grid keeps its own running statistics of batch normalisation.
 
     Examples
     --------
@@ -56,9 +56,10 @@ class Hierarchy:
         prolongation: str = "bilinear",
     ) -> None:
         if not isinstance(depth, int) or depth < 0:
-            raise ValueError(f"depth={depth!r}; accepted: the number of coarser grids, 0 or more.")
+            raise ValueError(f"depth must be a number of coarser grids, 0 or more, got {depth!r}.")
         self.models, self.shapes, self.links = [model], [tuple(input_shape)], []
         self.prolongation = prolongation
+        self._slots = _slots(model)
         for _ in range(depth):
             here = self.shapes[-1]
             coarse = coarsen(self.models[-1], here, stencils=stencils, prolongation=prolongation)
@@ -70,11 +71,11 @@ class Hierarchy:
 
     @property
     def depth(self) -> int:
-        """How many coarser grids there are."""
+        """Number of coarser grids."""
         return len(self.links)
 
     def weights(self, level: int) -> dict[str, Tensor]:
-        """Return the parameters on a grid, 0 the finest, as functions of the finest ones."""
+        """Return the parameters on a grid (0: the finest) as functions of the finest parameters."""
         weights: dict[str, Tensor] = dict(self.models[0].named_parameters())
         for links in self.links[:level]:
             weights = {
@@ -84,21 +85,38 @@ class Hierarchy:
         return weights
 
     def __call__(self, images: Tensor, level: int = 0) -> Tensor:
-        """Return what the network says of images on the grid `level`."""
+        """Return the outputs for images on the grid `level`."""
         if level == 0:
             return self.models[0](images)
         self.models[level].train(self.models[0].training)
-        return functional_call(self.models[level], self.weights(level), (images,))
+        weights = self.weights(level)
+        slots = {slot: weights[name] for slot, name in self._slots.items()}
+        # torch's own tie_weights would write twice to a module that has two names, and then restore
+        # the wrong tensor.
+        return functional_call(self.models[level], slots, (images,), tie_weights=False)
 
     def restricted(self, images: Tensor, level: int) -> Tensor:
-        """Return images of the finest grid on the grid `level`, by means of 2ᵈ cells."""
+        """Return images of the finest grid, restricted to the grid `level`."""
         for _ in range(level):
             images = restrict(images, len(self.shapes[0]) - 1)
         return images
 
     def cells(self, level: int) -> float:
-        """Return the share of the finest grid's cells that a grid has: the cost of an image."""
+        """Return the cost of an image on a grid: its cells as a share of the finest grid's."""
         return 0.5 ** (level * (len(self.shapes[0]) - 1))
+
+
+def _slots(model: nn.Module) -> dict[str, str]:
+    """Return, for each place that holds a parameter, the parameter's first name.
+
+    A module with two names is one place; a parameter of two modules has two.
+    """
+    names = {id(p): name for name, p in model.named_parameters()}
+    return {
+        f"{path}.{own}" if path else own: names[id(p)]
+        for path, module in model.named_modules()
+        for own, p in module.named_parameters(recurse=False, remove_duplicate=False)
+    }
 
 
 def joint_loss(
@@ -108,7 +126,7 @@ def joint_loss(
     shares: Sequence[float] | None = None,
     loss: Loss = F.cross_entropy,
 ) -> Tensor:
-    """Return the weighted mean of the losses on all grids, of the same images.
+    """Return the weighted mean of the losses of the same images on all grids.
 
     Parameters
     ----------
@@ -117,18 +135,20 @@ def joint_loss(
         On the finest grid.
     labels : Tensor
     shares : sequence of float, optional
-        The weight of each grid, the finest first; equal and of sum 1 by default.
+        Weight of each grid, the finest first; by default equal weights of sum 1.
     loss : callable
         Mean over the images.
 
     Returns
     -------
     Tensor
-        A scalar; its gradient in the finest weights comes from every grid.
+        A scalar.  Every grid contributes to its gradient with respect to the finest weights.
     """
     shares = [1 / (1 + grids.depth)] * (1 + grids.depth) if shares is None else list(shares)
     if len(shares) != 1 + grids.depth:
-        raise ValueError(f"shares={shares}; accepted: {1 + grids.depth} numbers, one for a grid.")
+        raise ValueError(
+            f"shares must be {1 + grids.depth} numbers, one for each grid, got {shares}."
+        )
     terms = [
         share * loss(grids(grids.restricted(images, level), level), labels)
         for level, share in enumerate(shares)
@@ -144,32 +164,33 @@ def multilevel_loss(
     """Return the telescoping sum whose gradient estimates the finest grid's.
 
     With L_l the loss on grid l, it is Σ_l [L_l(batch l) − L_{l+1}(batch l)], without a second term
-    on the coarsest grid; both losses of a pair see the same images.  If every batch is drawn alike,
-    all but L_0 cancels in expectation.  The pairs differ little where the weights mean the same on
-    two grids, so that few fine and many coarse images suffice (multilevel Monte Carlo: Ahamed,
+    on the coarsest grid; both losses of a pair use the same images.  If all batches are drawn from
+    the same distribution, all terms but L_0 cancel in expectation.  Where the two losses of a pair
+    are close, few fine and many coarse images suffice (multilevel Monte Carlo: Ahamed,
     Zakariaei, Haber and Eliasof, TMLR 2026).
 
     Parameters
     ----------
     grids : Hierarchy
     batches : sequence of (images, labels)
-        One a grid, the finest grid's first; all images on the finest grid.
+        One for each grid, the finest first; all images on the finest grid.
     loss : callable
         Mean over the images of a batch.
 
     Returns
     -------
     Tensor
-        A scalar: no loss itself, it may be negative.
+        A scalar, which may be negative.
 
     Raises
     ------
     ValueError
-        If there is not one batch a grid.
+        If the number of batches is not the number of grids.
     """
     if len(batches) != 1 + grids.depth:
         raise ValueError(
-            f"batches are {len(batches)}; accepted: {1 + grids.depth}, one a grid, finest first."
+            f"batches must be {1 + grids.depth}, one for each grid, the finest first; "
+            f"got {len(batches)}."
         )
     total = None
     for level, (images, labels) in enumerate(batches):

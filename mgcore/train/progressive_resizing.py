@@ -1,8 +1,8 @@
-"""Progressive resizing as practitioners use it: small images first, the weights as they are.
+"""Progressive resizing: training on small images first, with unchanged weights.
 
 The schedule is that of MosaicML's Composer (``composer.algorithms.ProgressiveResizing``), after an
-idea of fast.ai.  For networks whose dense layers read flattened maps, which take images of one size
-only, ``mgcore.train.resolution_ladder.coarse_to_fine(..., stencils="copy")`` is what comes nearest.
+idea of fast.ai.  Networks with dense layers on flattened maps take images of one size only; for
+them ``mgcore.coarse_to_fine(..., stencils="copy")`` is the closest equivalent.
 """
 
 from __future__ import annotations
@@ -13,9 +13,17 @@ from collections import Counter
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
-from mgcore.train.budgeted import SGD, Draw, Level, Optimizer, Spent, image_flops
+from mgcore.train.budgeted import (
+    SGD,
+    BatchLevel,
+    Level,
+    Optimizer,
+    Spent,
+    image_flops,
+    training_mode,
+)
 from mgcore.train.multilevel import Loss
 
 
@@ -30,8 +38,9 @@ def composer_sizes(
 ) -> list[int]:
     """Return the pixels along a side in every step of progressive resizing.
 
-    With the defaults, which are Composer's: half of the steps at half the size, then a linear ramp,
-    and the last fifth at full size; sizes are rounded to multiples of `size_increment`.
+    With Composer's defaults, half of the steps are at half the size, then the size grows linearly,
+    and the last fifth is at full size.  Sizes are rounded to multiples of `size_increment`, at
+    least one and at most `full`.
 
     Parameters
     ----------
@@ -50,8 +59,13 @@ def composer_sizes(
     delay, tune = delay_fraction, finetune_fraction
     if not (0 <= initial_scale <= 1 and 0 <= delay and 0 <= tune and delay + tune <= 1):
         raise ValueError(
-            f"initial_scale={initial_scale}, delay_fraction={delay}, finetune_fraction={tune}; "
-            "accepted: numbers in [0, 1], the fractions of sum 1 at most."
+            "initial_scale, delay_fraction and finetune_fraction must be in [0, 1], and the two "
+            f"fractions add up to 1 at most, got {initial_scale}, {delay} and {tune}."
+        )
+    if not (steps >= 0 and full >= 1 and size_increment >= 1):
+        raise ValueError(
+            "steps must be 0 or more, and full and size_increment at least 1, got "
+            f"steps={steps}, full={full}, size_increment={size_increment}."
         )
     sizes = []
     for step in range(steps):
@@ -59,13 +73,14 @@ def composer_sizes(
         ramp = 1 - tune - delay
         risen = 0.0 if elapsed < delay else min((elapsed - delay) / ramp, 1.0) if ramp else 1.0
         scale = initial_scale + (1 - initial_scale) * risen
-        sizes.append(min(full, round(full * scale / size_increment) * size_increment))
+        rounded = max(round(full * scale / size_increment), 1) * size_increment
+        sizes.append(min(full, rounded))
     return sizes
 
 
 def progressive_resizing(
     model: nn.Module,
-    level: Level,
+    level: Level | BatchLevel,
     *,
     batch: int = 32,
     mode: str = "nearest",
@@ -74,19 +89,20 @@ def progressive_resizing(
     generator: torch.Generator | None = None,
     **schedule: float,
 ) -> tuple[nn.Module, Spent]:
-    """Train one network on images that grow, its weights the same for every size.
+    """Train a copy of a network on images of growing size, with the same weights for every size.
 
     Parameters
     ----------
     model : Module
-        One that takes images of any size, as behind global pooling; it is left as it is.
-    level : Level
-        Images at full size, rows and columns; its budget is in images of that size.
+        A network that takes images of any size, with global pooling before its dense layers.  It is
+        not changed; the copy is trained in training mode.
+    level : Level or BatchLevel
+        Images at full size, rows and columns; its budget counts images of that size.
     batch : int
     mode : {"nearest", "bilinear"}
-        How images shrink.  Composer's documentation says bilinear, its code takes the nearest.
+        How images shrink.  Composer's documentation says bilinear; its code uses nearest.
     optimizer, loss, generator
-        As in :func:`coarse_to_fine`.
+        As for :func:`mgcore.coarse_to_fine`.
     **schedule
         Of :func:`composer_sizes`.
 
@@ -94,56 +110,84 @@ def progressive_resizing(
     -------
     model : Module
     spent : Spent
-        Its images by size, from the largest; no step is begun that would exceed the budget.
+        `images` are given for each size, the largest first.  The schedule is the longest that
+        the budget allows.
 
     Raises
     ------
     ValueError
-        If the network does not take the smallest images.
+        If the network does not take images of some size, or the budget is too small for a step.
     """
-    size = level.images.shape[-1]
-    if level.images.ndim != 4 or level.images.shape[-2] != size:
+    channels, *grid = level.shape
+    size = grid[-1]
+    if len(grid) != 2 or grid[0] != size:
         raise ValueError(
-            f"level has images of {tuple(level.images.shape[1:])}; accepted: square ones, "
-            "(channels, n, n)."
+            f"level must have square images, (channels, n, n), got images of {level.shape}."
         )
     if mode not in ("nearest", "bilinear"):
-        raise ValueError(f"mode={mode!r}; accepted: 'nearest' or 'bilinear'.")
+        raise ValueError(f"mode must be 'nearest' or 'bilinear', got {mode!r}.")
     began = time.perf_counter()
     generator = generator or torch.Generator().manual_seed(0)
-    model, draw, seen = copy.deepcopy(model), Draw(level, generator), Counter()
-    descent = optimizer(model.parameters())
+    model, draw, seen = copy.deepcopy(model), level.draw(generator), Counter()
     sizes = _affordable(level.budget / batch, size, schedule)
-    for n in sizes:
-        images, labels = draw(batch)
-        if n < size:
-            how = {"align_corners": False} if mode == "bilinear" else {}
-            images = F.interpolate(images, (n, n), mode=mode, **how)
-        try:
-            outputs = model(images)
-        except RuntimeError as error:
-            raise ValueError(
-                f"model does not take images of {n}×{n} ({str(error).splitlines()[0]}); accepted: "
-                "one that takes any size, as behind global pooling."
-            ) from error
-        descent.zero_grad()
-        loss(outputs, labels).backward()
-        descent.step()
-        seen[n] += len(images)
+    if level.budget and not sizes:
+        raise ValueError(
+            f"budget={level.budget} is too small for one step of {batch} images. Raise the budget, "
+            "or use smaller batches."
+        )
+    # Counted first: whatever fails in counting, no training is lost by it.
+    each = {n: _flops(model, channels, n) for n in sorted(set(sizes))}
+    descent = optimizer(model.parameters())
+    how = {"align_corners": False} if mode == "bilinear" else {}
+    with training_mode(model):
+        for n in sizes:
+            images, labels = draw(batch)
+            if n < size:
+                images = F.interpolate(images, (n, n), mode=mode, **how)
+            evaluations = 0
+
+            def closure(images: Tensor = images, labels: Tensor = labels) -> Tensor:
+                nonlocal evaluations
+                evaluations += 1
+                descent.zero_grad()
+                value = loss(model(images), labels)
+                value.backward()
+                return value
+
+            descent.step(closure)
+            seen[n] += evaluations * len(images)
     seconds = time.perf_counter() - began
     counts = dict(sorted(seen.items(), reverse=True))
     work = sum(count * (n / size) ** 2 for n, count in counts.items())
-    channels = level.images.shape[1]
-    flops = sum(count * image_flops(model, (channels, n, n)) for n, count in counts.items())
+    flops = sum(count * each[n] for n, count in counts.items())
     shape = (channels, size, size)
     return model, Spent(shape, len(sizes), tuple(counts.values()), work, flops, seconds)
 
 
+def _flops(model: nn.Module, channels: int, n: int) -> float:
+    try:
+        return image_flops(model, (channels, n, n))
+    except RuntimeError as error:
+        raise ValueError(
+            f"model does not take images of {n}×{n} ({str(error).splitlines()[0]}). Use a network "
+            "that takes images of any size, with global pooling before its dense layers."
+        ) from error
+
+
 def _affordable(budget: float, full: int, schedule: dict[str, float]) -> list[int]:
     """Return the longest schedule whose steps cost at most `budget` steps at full size."""
-    steps = int(budget)
-    while (
-        sum((n / full) ** 2 for n in composer_sizes(steps + 1, full, **schedule)) <= budget + 1e-9
-    ):
-        steps += 1
-    return composer_sizes(steps, full, **schedule)
+
+    def cost(steps: int) -> float:
+        counts = Counter(composer_sizes(steps, full, **schedule))
+        return sum(count * (n / full) ** 2 for n, count in counts.items())
+
+    # Sizes never fall within a schedule, so one more step costs at least the smallest size more.
+    smallest = (composer_sizes(1, full, **schedule)[0] / full) ** 2
+    least, most = 0, int(budget / smallest) + 1
+    while least < most:
+        middle = (least + most + 1) // 2
+        if cost(middle) <= budget + 1e-9:
+            least = middle
+        else:
+            most = middle - 1
+    return composer_sizes(least, full, **schedule)

@@ -1,7 +1,7 @@
-"""Training across resolutions, each with a stated budget (thesis §4.1 and its chapter 5; beyond).
+"""Training across resolutions, each with its own budget (thesis §4.1 and chapter 5; beyond).
 
-A ladder of grids is climbed or descended with any network; what a step of training sees on each
-rung is a :class:`mgcore.train.budgeted.Scheme`.
+The grids form a ladder, from coarse to fine or from fine to coarse.  The loss of a step on a grid
+is defined by a :class:`mgcore.train.budgeted.Scheme`.
 """
 
 from __future__ import annotations
@@ -9,19 +9,20 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from mgcore.refinement.module import coarsen, refine
-from mgcore.train.budgeted import SGD, Level, Optimizer, Scheme, Spent, train
+from mgcore.train.budgeted import SGD, BatchLevel, Level, Optimizer, Scheme, Spent, train
 from mgcore.train.multilevel import Loss
 
 
 def coarse_to_fine(
     model: nn.Module,
-    levels: Sequence[Level],
+    levels: Sequence[Level | BatchLevel],
     *,
     stencils: str = "galerkin",
     prolongation: str = "bilinear",
@@ -30,40 +31,42 @@ def coarse_to_fine(
     loss: Loss = F.cross_entropy,
     generator: torch.Generator | None = None,
 ) -> tuple[nn.Module, list[Spent]]:
-    """Train on the coarsest grid, carry the weights to the next, train on, up to the finest.
+    """Train on the coarsest grid, transfer the weights to the next finer grid, and so on.
 
     Parameters
     ----------
     model : Module
-        Takes the images of ``levels[0]``; it is left as it is.
-    levels : sequence of Level
-        From the coarsest to the finest; each grid has twice the cells of the one before along
+        A network for the images of ``levels[0]``.  It is not changed.
+    levels : sequence of Level or BatchLevel
+        From the coarsest to the finest; each grid has twice the cells of the previous grid along
         every axis.
     stencils, prolongation
-        How weights are carried, as in :func:`mgcore.refinement.module.refine`.
+        How weights are transferred, as in :func:`mgcore.refine`.
     scheme : Scheme
-        What a step sees.  With ``"multilevel"`` and ``"joint"`` a rung uses the grids of the rungs
-        below it: the full multiscale training of Ahamed, Zakariaei, Haber and Eliasof (TMLR 2026),
-        whose hot start is this ladder.
+        The loss of a step.  With ``"multilevel"`` and ``"joint"``, training on a grid also uses
+        the coarser grids of `levels`: the full multiscale training of Ahamed, Zakariaei, Haber and
+        Eliasof (TMLR 2026).
     optimizer : callable
-        From parameters to an optimizer, made anew on every rung: momentum does not fit another
-        grid.  SGD with learning rate 0.01 and momentum 0.9 by default.
+        From parameters to a ``torch.optim.Optimizer``, which is created anew on every grid,
+        because its state has the shapes of one grid.  SGD with learning rate 0.01 and momentum 0.9
+        by default.
     loss : callable
         From outputs and labels to their mean loss.
     generator : torch.Generator, optional
-        Of the order of the images; one of seed 0 by default.
+        Draws the order of the images; a generator of seed 0 by default.
 
     Returns
     -------
     model : Module
-        On the finest grid.
+        The trained network on the finest grid.
     spent : list of Spent
-        What each rung took.
+        The cost of training on each grid.
 
     Raises
     ------
     ValueError
-        If the grids do not double, or the network cannot be refined.
+        If the grids do not double, the network cannot be refined, or a budget is too small for
+        one step.
     """
     how = {"stencils": stencils, "prolongation": prolongation}
     rest = {"scheme": scheme, "optimizer": optimizer, "loss": loss}
@@ -71,11 +74,11 @@ def coarse_to_fine(
 
 
 def fine_to_coarse(
-    model: nn.Module, levels: Sequence[Level], *, stencils: str = "galerkin",
+    model: nn.Module, levels: Sequence[Level | BatchLevel], *, stencils: str = "galerkin",
     prolongation: str = "bilinear", optimizer: Optimizer = SGD, loss: Loss = F.cross_entropy,
     generator: torch.Generator | None = None,
 ) -> tuple[nn.Module, list[Spent]]:  # fmt: skip
-    """Train on the finest grid first and carry the weights down, to a network that is cheap to use.
+    """Train on the finest grid first and transfer the weights to ever coarser grids.
 
     Parameters and result are those of :func:`coarse_to_fine`; `levels` run from the finest to the
     coarsest, each with half the cells of the one before along every axis.
@@ -85,17 +88,24 @@ def fine_to_coarse(
     return _ladder(model, levels, False, how, rest, generator)
 
 
-def _ladder(model, levels, up, how, rest, generator):
-    shapes = [tuple(level.images.shape[1:]) for level in levels]
+def _ladder(
+    model: nn.Module,
+    levels: Sequence[Level | BatchLevel],
+    up: bool,
+    how: dict[str, Any],
+    rest: dict[str, Any],
+    generator: torch.Generator | None,
+) -> tuple[nn.Module, list[Spent]]:
+    shapes = [level.shape for level in levels]
     for a, b in pairwise(shapes):
         small, large = (a, b) if up else (b, a)
         if large != (small[0], *(2 * n for n in small[1:])):
             raise ValueError(
-                f"levels have images of {a} and then {b}; accepted: grids "
-                f"{'twice' if up else 'half'} as fine from level to level."
+                f"Each level must be {'twice' if up else 'half'} as fine as the level before, got "
+                f"images of {a} and then {b}."
             )
     if not levels:
-        raise ValueError("levels is empty; accepted: at least one level.")
+        raise ValueError("levels must hold at least one level, got none.")
     generator = generator or torch.Generator().manual_seed(0)
     model, spent = copy.deepcopy(model), []
     for k, level in enumerate(levels):

@@ -5,9 +5,8 @@ import math
 import pytest
 import torch
 
-from mgcore.analysis import landscape
 from mgcore.analysis.landscape import (
-    curvature,
+    directional_curvature,
     doubling_radius,
     filter_normalised_direction,
     surface,
@@ -26,6 +25,11 @@ def state(seed=1):
 def pair(weights, seed=2):
     draw = torch.Generator().manual_seed(seed)
     return tuple(filter_normalised_direction(weights, draw) for _ in range(2))
+
+
+def of(objective, images, labels, part="objective"):
+    """Return the objective, or its loss, as a function of the weights."""
+    return lambda weights: evaluate(objective, weights, images, labels)[part]
 
 
 def test_every_filter_is_as_long_as_its_own_and_biases_stay():
@@ -60,7 +64,7 @@ def test_centre_is_the_objective_and_entries_are_moved_weights(rng):
     images = torch.rand(6, 1, 8, 8, generator=rng, dtype=torch.float64)
     labels = torch.arange(6)
     steps = torch.tensor([-1.0, 0.0, 0.5])
-    values = surface(objective, weights, (first, second), steps, images, labels)
+    values = surface(of(objective, images, labels), weights, (first, second), steps)
     assert values.shape == (3, 3) and values.dtype == torch.float64
     centre = evaluate(objective, weights, images, labels)["objective"]
     assert values[1, 1].item() == pytest.approx(centre, rel=1e-14)
@@ -77,7 +81,7 @@ def test_surface_of_a_quadratic_is_a_paraboloid():
     d, e = pair(weights)
     images, labels = torch.zeros(4, 1, 8, 8).double(), torch.arange(4)
     steps = torch.linspace(-1, 2, 4)
-    values = surface(objective, weights, (d, e), steps, images, labels)
+    values = surface(of(objective, images, labels), weights, (d, e), steps)
 
     def form(x, y):
         """The bilinear form whose square is twice the penalty."""
@@ -95,21 +99,19 @@ def test_surface_of_a_quadratic_is_a_paraboloid():
 
 
 @pytest.fixture
-def along(monkeypatch):
-    """Put a function of the step in place of the loss; return how to measure it, and what was."""
+def along():
+    """Return a maker of losses that depend on the step alone, and the list of the steps asked."""
     weights = {"w": torch.zeros(3, dtype=torch.float64), "b": torch.zeros(1, dtype=torch.float64)}
     direction = {"w": torch.tensor([1.0, 0.0, 0.0]).double(), "b": torch.zeros(1).double()}
     asked = []
 
     def prepare(loss):
-        def evaluate(objective, moved, images, labels):
-            assert (objective, images, labels) == ("objective", "images", "labels")
+        def value(moved):
             assert not moved["b"].any() and not moved["w"][1:].any()
             asked.append(float(moved["w"][0]))
-            return {"loss": loss(asked[-1]), "objective": math.nan}
+            return loss(asked[-1])
 
-        monkeypatch.setattr(landscape, "evaluate", evaluate)
-        return "objective", weights, direction, "images", "labels"
+        return value, weights, direction
 
     return prepare, asked
 
@@ -118,11 +120,11 @@ def test_curvature_of_a_quadratic_is_exact(along):
     prepare, asked = along
     for a, b in ((3.0, -2.0), (-0.5, 7.0), (0.0, 1.0)):
         given = prepare(lambda t, a=a, b=b: 1 + b * t + 0.5 * a * t**2)
-        assert curvature(*given) == pytest.approx(a, abs=1e-12)
-        assert curvature(*given, step=2.0) == pytest.approx(a, abs=1e-14)
+        assert directional_curvature(*given) == pytest.approx(a, abs=1e-12)
+        assert directional_curvature(*given, step=2.0) == pytest.approx(a, abs=1e-14)
     assert asked[:3] == [0.05, 0.0, -0.05]
     given = prepare(lambda t: t**4)  # the error of central differences: t⁴ gives 2 step²
-    assert curvature(*given, step=0.5) == pytest.approx(0.5)
+    assert directional_curvature(*given, step=0.5) == pytest.approx(0.5)
 
 
 def test_curvature_is_the_losss_without_its_penalties(rng):
@@ -132,7 +134,8 @@ def test_curvature_is_the_losss_without_its_penalties(rng):
     product = local_model(Objective(8, True), *given).hvp(flatten(d))
     exact = float(flatten(d) @ product)
     penalised = Objective(8, True, alpha_theta=0.3, alpha_w=0.2)
-    found = curvature(penalised, weights, d, images, torch.arange(6), step=1e-4)
+    loss = of(penalised, images, torch.arange(6), "loss")
+    found = directional_curvature(loss, weights, d, step=1e-4)
     assert found == pytest.approx(exact, rel=1e-5) and abs(exact) > 1e-3
 
 
@@ -172,22 +175,22 @@ def test_a_reach_that_is_no_range_is_one_sentence(along, reach):
     with pytest.raises(ValueError) as raised:
         doubling_radius(*along[0](lambda t: 1.0), reach=reach)
     assert str(raised.value) == (
-        f"reach={reach!r}; accepted: two positive numbers, the smaller first."
+        f"reach must be two positive numbers, the smaller first, got {reach!r}."
     )
 
 
 @pytest.mark.parametrize("step", [0.0, -0.1, math.nan])
 def test_a_step_of_no_length_is_one_sentence(along, step):
     with pytest.raises(ValueError) as raised:
-        curvature(*along[0](lambda t: 1.0), step=step)
-    assert str(raised.value) == f"step={step!r}; accepted: a positive, finite number."
+        directional_curvature(*along[0](lambda t: 1.0), step=step)
+    assert str(raised.value) == f"step must be positive and finite, got {step!r}."
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
 def test_a_network_without_a_loss_has_no_doubling_radius(along, loss):
     with pytest.raises(ValueError) as raised:
         doubling_radius(*along[0](lambda t: loss))
-    assert str(raised.value) == "weights have a loss that is not finite; accepted: a finite loss."
+    assert str(raised.value) == "The loss at the centre is not finite. Check the weights."
 
 
 def test_the_doubling_radius_of_a_network(rng):
@@ -207,5 +210,5 @@ def test_the_doubling_radius_of_a_network(rng):
     for sign in (1, -1):  # by small steps
         ends.append(next(t for k in range(300) if loss(sign * (t := 2.0**-8 * 1.02**k)) >= limit))
     assert 0.1 < ends[1] < 0.5 * ends[0] < 1
-    found = doubling_radius(objective, weights, d, images, labels)
+    found = doubling_radius(of(objective, images, labels, "loss"), weights, d)
     assert found == pytest.approx(math.sqrt(ends[0] * ends[1]), rel=0.025)

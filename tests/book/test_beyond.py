@@ -12,95 +12,82 @@ from mgcore.lab.choices import main_effects as effects
 from mgcore.lab.choices import multiverse
 from mgcore.lab.figures.multiverse import by_universe
 from mgcore.lab.protocol import printed_tables as thesis
-from mgcore.lab.scales import film
-from mgcore.lab.scales import speedups as factors
-from mgcore.lab.scales import strategies as ways
-from mgcore.lab.scales import work_grid as pareto
-from mgcore.lab.verdict.agreement import interval
+from mgcore.lab.scales import work_grid
+from mgcore.lab.scales.speedups import accuracy_difference, curve, speedup, target_accuracy
+from mgcore.lab.scales.strategies import FILM_AXES, FILM_STRATEGIES, GALERKIN_VARIANTS
+from mgcore.lab.scales.tasks import IMAGE_TASKS, VARIANT_BUDGETS
 
 ACROSS = ROOT / "book" / "records" / "across"
-NETWORKS = tuple(ways.NETWORKS)
+NETWORKS = tuple(IMAGE_TASKS)
 
 
 def results(network):
-    return pareto.read_pareto(ACROSS, network)
-
-
-def target(found):
-    """The accuracy of the fine grid alone at the second largest budget, as the chapter says."""
-    return round(float(factors.curve(found, "fine only")[:, -2].mean()), 1)
-
-
-def difference(network, way, other, budget):
-    """Mean and half-width of the interval of one way less another, by pairs."""
-    pairs = [
-        {p["way"]: p["accuracy"] for p in one["points"] if p["budget"] == budget}
-        for one in results(network)
-    ]
-    return interval([pair[way] - pair[other] for pair in pairs])
+    return work_grid.read_results(ACROSS, network)
 
 
 def test_there_are_five_seeds_of_everything():
-    for network in NETWORKS:
-        assert [one["seed"] for one in results(network)] == list(range(pareto.SEEDS))
-        rates = pareto.read_rates(ACROSS, network)
+    for network in (*NETWORKS, "film"):
+        assert [one["seed"] for one in results(network)] == list(range(work_grid.SEEDS))
+        rates = work_grid.read_rates(ACROSS, network)
         for one in results(network):
             assert {p["way"]: p["rate"] for p in one["points"]} == rates
-    assert len(film.read_films(ACROSS)) == film.SEEDS >= 5
 
 
 def test_the_residual_network_gains_by_small_images_first():
     found = results("resnet")
-    for way in ("copied", "multilevel, copied"):
-        assert factors.factor(found, way, "fine only", target(found)).low > 1, way
-    alone, copied = (factors.curve(found, way).mean(axis=0) for way in ("fine only", "copied"))
+    for strategy in ("copied", "multilevel, copied"):
+        assert speedup(found, strategy, "fine only", target_accuracy(found)).low > 1, strategy
+    alone, copied = (curve(found, strategy).mean(axis=0) for strategy in ("fine only", "copied"))
     assert (copied > alone).all()
 
 
 @pytest.mark.parametrize("network", ["thesis", "pooled"])
 def test_for_the_thesiss_network_the_fine_grid_alone_is_as_good_or_better(network):
     found = results(network)
-    factor = factors.factor(found, "copied", "fine only", target(found))
+    factor = speedup(found, "copied", "fine only", target_accuracy(found))
     assert factor.low < 1 and (factor.high < 1) == (network == "pooled")
 
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_the_bilinear_galerkin_map_is_behind_and_never_reaches_the_accuracy(network):
     found = results(network)
-    ways = ("copied", "Galerkin, bilinear")
-    copied, galerkin = (factors.curve(found, way).mean(axis=0) for way in ways)
+    pair = ("copied", "Galerkin, bilinear")
+    copied, galerkin = (curve(found, strategy).mean(axis=0) for strategy in pair)
     assert (galerkin < copied).all()
-    for way in ("Galerkin, bilinear", "multilevel, Galerkin"):
-        assert factors.factor(found, way, "fine only", target(found)).reached == 0
+    for strategy in ("Galerkin, bilinear", "multilevel, Galerkin"):
+        assert speedup(found, strategy, "fine only", target_accuracy(found)).reached == 0
 
 
 def test_what_beats_copying_does_so_without_pooling_at_the_smaller_budget_alone():
     better = {
-        (way, network, budget)
-        for way, network, budget in product(ways.FAIR, NETWORKS, pareto.FAIR_BUDGETS)
-        if np.subtract(*difference(network, way, "copied", budget)) > 0
+        (strategy, network, budget)
+        for strategy, network, budget in product(GALERKIN_VARIANTS, NETWORKS, VARIANT_BUDGETS)
+        if np.subtract(*accuracy_difference(results(network), strategy, "copied", budget)) > 0
     }
-    assert better and {pair[1:] for pair in better} == {("thesis", pareto.FAIR_BUDGETS[0])}
-    said = glued(ROOT / "book" / "across_scales.ipynb")
-    assert all(way in said["fair-list"] for way, _, _ in better)
-    for way, network in product(("roughness penalised", "learning rate warmed"), NETWORKS):
-        assert difference(network, way, "copied", pareto.FAIR_BUDGETS[1])[0] < 0
+    assert better and {pair[1:] for pair in better} == {("thesis", VARIANT_BUDGETS[0])}
+    numbers = glued(ROOT / "book" / "across_scales.ipynb")
+    assert all(strategy in numbers["fair-list"] for strategy, _, _ in better)
+    for strategy, network in product(("roughness penalised", "learning rate warmed"), NETWORKS):
+        assert accuracy_difference(results(network), strategy, "copied", VARIANT_BUDGETS[1])[0] < 0
 
 
 def test_going_less_far_costs_less():
     for network in NETWORKS:
         steps = ("a quarter of the way", "half of the way", "Galerkin, bilinear")
-        costs = [difference(network, way, "copied", pareto.FAIR_BUDGETS[1])[0] for way in steps]
+        costs = [
+            accuracy_difference(results(network), strategy, "copied", VARIANT_BUDGETS[1])[0]
+            for strategy in steps
+        ]
         assert costs[0] > -0.5 and costs[2] < min(costs[:2])
 
 
 def test_no_way_with_films_is_clearly_cheaper_and_three_axes_are_too_many():
-    found = film.read_films(ACROSS)
-    ends = {way: factors.curve(found, way).mean(axis=0) for way in film.WAYS}
-    for way in film.WAYS:
-        assert not factors.factor(found, way, "fine only", target(found)).low > 1, way
+    found = results("film")
+    ends = {strategy: curve(found, strategy).mean(axis=0) for strategy in FILM_STRATEGIES}
+    for strategy in FILM_STRATEGIES:
+        assert not speedup(found, strategy, "fine only", target_accuracy(found)).low > 1, strategy
     assert ends["both, galerkin"][-1] < 20 < 80 < ends["time, galerkin"][-1]
-    ahead = [ends[f"{where}, copy"][0] > ends["fine only"][0] for where in film.COARSE]
+    ahead = [ends[f"{where}, copy"][0] > ends["fine only"][0] for where in FILM_AXES]
     assert all(ahead)
 
 

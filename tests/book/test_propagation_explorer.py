@@ -10,7 +10,7 @@ import torch
 from explorer_pages import BOOK, shown
 
 from mgcore.analysis.propagation import correlations
-from mgcore.lab.pages.propagating import LAYERS, STUDIES, read_propagation, unpack
+from mgcore.lab.pages.propagation_explorer import LAYERS, STUDIES, read_propagation, unpack
 from mgcore.lab.protocol import CONDITIONS
 from mgcore.lab.records.record import Record
 from mgcore.lab.verdict.agreement import SAME_TRIAL, same_seeds

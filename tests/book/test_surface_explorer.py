@@ -10,7 +10,7 @@ from explorer_pages import BOOK, shown
 from scipy.interpolate import RegularGridInterpolator
 from scipy.stats import spearmanr
 
-from mgcore.lab.figures.pictures import rise
+from mgcore.lab.figures.baseline import rise
 from mgcore.lab.records.record import Record
 from mgcore.lab.verdict.metrics import cell
 

@@ -188,7 +188,7 @@ def test_what_a_study_says_meanwhile_is_passed_on(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--tier", "$(class)"], "tier='$(class)'; accepted: 'smoke', 'class', 'paper'."),
+        (["--tier", "$(class)"], "tier must be one of 'smoke', 'class', 'paper', got '$(class)'."),
         (["--trials", "many"], "trials='many'; accepted: a whole number of at least 1."),
         (["--tier", "class", "--trials", "0"], "trials=0; accepted: a whole number of at least 1."),
     ],

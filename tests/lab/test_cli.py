@@ -10,12 +10,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from mgcore.lab.cost.bench_table import PARTS
 
 import mgcore
 import mgcore.lab.cli as command_line
 from mgcore.lab import STUDIES, Record, study_protocol
 from mgcore.lab.cli import main
-from mgcore.lab.cost.bench_table import PARTS
 from mgcore.lab.protocol.studies import CHAPTERS, DEFAULT_TRIALS
 from mgcore.lab.records.record import reader_folder
 from mgcore.lab.run.workers import DEVICES
@@ -137,8 +137,8 @@ def test_a_claims_file_that_is_bad_or_absent_is_one_sentence(asked, tmp_path, ca
 
 
 def test_the_plan_has_a_line_for_every_chapter_at_every_tier(monkeypatch, capsys):
-    from mgcore.lab.cost import budget
-    from mgcore.lab.cost.prices import Prices
+    from mgcore.lab.cost import plan as budget
+    from mgcore.lab.cost.plan import Prices
 
     cost = budget.Cost(seconds=7200.0, memory_gib=2.0, disk_mb=30.0)
     monkeypatch.setattr(budget, "prices_for", lambda *_: Prices({}, 1.0, 2))
@@ -158,7 +158,7 @@ def test_the_plan_has_a_line_for_every_chapter_at_every_tier(monkeypatch, capsys
 
 
 def test_a_plan_is_checked_by_running(monkeypatch, capsys, tmp_path):
-    from mgcore.lab.cost import budget
+    from mgcore.lab.cost import plan as budget
 
     asked = []
     monkeypatch.setattr(
@@ -372,13 +372,11 @@ def test_the_multiverse_runs_what_is_missing_and_counts_universes(tmp_path, monk
 
 
 def test_training_across_scales_runs_what_is_missing(tmp_path, monkeypatch, capsys):
-    from mgcore.lab.scales import film
-    from mgcore.lab.scales import work_grid as pareto
+    from mgcore.lab.scales import work_grid
 
     asked = []
-    monkeypatch.setattr(pareto, "run_pareto", lambda *given: asked.append(given))
-    monkeypatch.setattr(film, "run_films", lambda *given: asked.append(given))
+    monkeypatch.setattr(work_grid, "run_work_grid", lambda *given: asked.append(given))
     (tmp_path / "pooled-0.json").write_text("{}")
     assert main(["across", str(tmp_path), "--workers", "2"]) == 0
-    assert asked == [(tmp_path, 2)] * 2
+    assert asked == [(tmp_path, 2)]
     assert capsys.readouterr().out == f"{tmp_path}: 1 files\n"

@@ -222,7 +222,7 @@ def test_work_is_a_geometric_series(ndim):
          "coarse='geometric'; accepted: 'galerkin' or 'rediscretised'."),
         (lambda: build_levels(8, 3), "ndim=3; accepted: 1 or 2, a line or a square."),
         (lambda: build_levels(8, prolongation="cubic"),
-         "kind='cubic' is not a prolongation; accepted: 'bilinear' or 'constant'."),
+         "kind must be 'bilinear' or 'constant', got 'cubic'."),
     ],
 )  # fmt: skip
 def test_bad_input_gets_one_sentence(call, sentence):

@@ -169,7 +169,7 @@ def test_default_damping_is_the_best(ndim):
         (lambda: smoothing_factor(1, "sor"),
          "relaxation='sor'; accepted: 'jacobi' or 'gauss-seidel'."),
         (lambda: two_grid_factor(prolongation="cubic"),
-         "prolongation='cubic' is not a prolongation; accepted: 'bilinear' or 'constant'."),
+         "prolongation must be 'bilinear' or 'constant', got 'cubic'."),
         (lambda: two_grid_factor(coarse="geometric"),
          "coarse='geometric'; accepted: 'galerkin' or 'rediscretised'."),
     ],

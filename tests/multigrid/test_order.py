@@ -7,7 +7,7 @@ import torch
 
 from mgcore.data.strokes import stroke_digits
 from mgcore.grids import prolong
-from mgcore.multigrid.order import orders, transfer_errors
+from mgcore.multigrid.order import convergence_orders, transfer_errors
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def waves(n):
 def test_orders_on_waves(transfer, held, expected, stencils):
     """Bilinear keeps β and is second order on any ladder; constant loses one with diffusion."""
     grids = [waves(n) for n in (16, 32, 64, 128, 256, 512)]
-    found = orders(transfer_errors(stencils, grids, transfer, held))
+    found = convergence_orders(transfer_errors(stencils, grids, transfer, held))
     assert found[-1] == pytest.approx(expected, abs=0.15)
 
 
@@ -47,7 +47,7 @@ def test_orders_on_waves(transfer, held, expected, stencils):
 )
 def test_orders_on_stroke_digits_from_14_to_112(transfer, least, most, stencils):
     digits = [stroke_digits(12, n, dtype=torch.float64)[0] for n in (14, 28, 56, 112)]
-    found = orders(transfer_errors(stencils, digits, transfer))
+    found = convergence_orders(transfer_errors(stencils, digits, transfer))
     assert len(found) == 2 and least < found[-1] < most
 
 

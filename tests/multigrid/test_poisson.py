@@ -224,10 +224,9 @@ def test_amplitudes_are_the_coefficients_of_modes(numbers):
         (lambda: prolongation_matrix(7),
          "n=7; accepted: an even number, as a coarse cell is two fine ones."),
         (lambda: prolongation_matrix(8, 1, "linear"),
-         "kind='linear' is not a prolongation; accepted: 'bilinear' or 'constant'."),
+         "kind must be 'bilinear' or 'constant', got 'linear'."),
         (lambda: restriction_matrix(7),
-         "x has grid axes (7,); accepted: even sizes, because a coarse cell is made of two fine "
-         "ones along each axis."),
+         "x must have grid axes of even size, two fine cells to a coarse one, got (7,)."),
         (lambda: mode(0, 8), "k=0; accepted: an integer from 1 to n=8."),
         (lambda: mode(9, 8), "k=9; accepted: an integer from 1 to n=8."),
         (lambda: jacobi(poisson_matrix(4), np.ones(4), np.ones(4), omega=1.5),

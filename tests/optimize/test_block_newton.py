@@ -15,6 +15,7 @@ from mgcore.optimize.block_newton import (
     Block,
     _conjugate_gradients,
     block_newton_step,
+    original_newton,
 )
 
 
@@ -48,9 +49,9 @@ def test_on_a_quadratic_it_is_newtons_step_to_the_tolerance(seed):
     step = block_newton_step([block(b, x)], at_zero((b, x)), value_of((b, x)))
     residual = b @ (step.steps[0] - x)
     assert float(residual.norm()) <= TOLERANCE * float((b @ x).norm())
-    assert step.accepted and step.values == 1 and step.share == 1.0
+    assert step.accepted and step.nfev == 1 and step.share == 1.0
     assert step.value == value_of((b, x))(step.steps) < at_zero((b, x))
-    assert 1 <= step.products <= 6
+    assert 1 <= step.nhev <= 6
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -82,14 +83,14 @@ def test_one_curvature_is_one_product_and_exact():
     b, x = 3.0 * torch.eye(4, dtype=torch.float64), torch.tensor([0.5, -1.0, 0.0, 0.25]).double()
     step = block_newton_step([block(b, x)], at_zero((b, x)), value_of((b, x)))
     torch.testing.assert_close(step.steps[0], x)
-    assert step.products == 1 and step.value == pytest.approx(5.0)
+    assert step.nhev == 1 and step.value == pytest.approx(5.0)
 
 
 def test_products_are_capped():
     b, x = bowl(1, n=40, spread=1e3)
     x = torch.linalg.solve(b, 0.01 * torch.ones(40, dtype=torch.float64))  # needs all eigenvectors
     step = block_newton_step([block(b, x)], at_zero((b, x)), value_of((b, x)))
-    assert step.products == ITERATIONS == 10
+    assert step.nhev == ITERATIONS == 10
     assert float((b @ (step.steps[0] - x)).norm()) > TOLERANCE * float((b @ x).norm())
 
 
@@ -102,7 +103,7 @@ def test_one_run_of_conjugate_gradients_spans_the_blocks():
     whole = torch.block_diag(first[0], second[0]), torch.cat([first[1], second[1]])
     one = block_newton_step([block(*whole)], at_zero(whole), value_of(whole))
     torch.testing.assert_close(torch.cat(both.steps), one.steps[0], rtol=1e-10, atol=1e-13)
-    assert [len(s) for s in both.steps] == [6, 9] and both.products == one.products
+    assert [len(s) for s in both.steps] == [6, 9] and both.nhev == one.nhev
     pairs = zip((first, second), both.steps, strict=True)
     residual = torch.cat([b @ (s - x) for (b, x), s in pairs])
     start = torch.cat([b @ x for b, x in (first, second)])
@@ -143,7 +144,7 @@ def test_the_line_search_halves_until_armijos_rule_holds(halvings, begin):
 
     step = block_newton_step([block(b, x)], here, value, begin)
     assert shares == [begin * 2.0**-k for k in range(halvings + 1)]
-    assert step.accepted and step.values == halvings + 1
+    assert step.accepted and step.nfev == halvings + 1
     torch.testing.assert_close(step.steps[0], begin * 2.0**-halvings * x)
     assert step.value == pytest.approx(here + ARMIJO * slope)
     longer = min(1.5 * begin, 1.0)
@@ -154,8 +155,8 @@ def test_the_line_search_halves_until_armijos_rule_holds(halvings, begin):
 def test_a_failed_search_changes_nothing(nothing):
     first, second = bowl(4), bowl(5)
     step = block_newton_step([block(*first), block(*second)], 2.0, lambda steps: nothing)
-    assert not step.accepted and step.values == TRIES == 10 and step.value == 2.0
-    assert step.products > 0  # which were taken all the same
+    assert not step.accepted and step.nfev == TRIES == 10 and step.value == 2.0
+    assert step.nhev > 0  # which were taken all the same
     assert [s.shape for s in step.steps] == [(6,), (6,)]
     assert not any(bool(s.any()) for s in step.steps)
 
@@ -172,7 +173,7 @@ def test_without_curvature_it_goes_down_the_gradient():
     """As the package does where conjugate gradients return nothing: by −g/‖g‖."""
     g = torch.tensor([3.0, -4.0]).double()
     step = block_newton_step([Block(g, lambda d: 0.0 * d)], 5.0, lambda s: 5 + float(g @ s[0]))
-    assert step.accepted and step.products == 1
+    assert step.accepted and step.nhev == 1
     torch.testing.assert_close(step.steps[0], -g / 5)
 
 
@@ -180,7 +181,7 @@ def test_where_no_iterate_is_better_than_none_it_goes_down_the_gradient():
     b = torch.logspace(0, 4, 40, dtype=torch.float64)
     g = -torch.randn(40, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     step = block_newton_step([Block(g, lambda d: b * d)], 0.0, lambda s: float(g @ s[0]))
-    assert step.products == ITERATIONS
+    assert step.nhev == ITERATIONS
     torch.testing.assert_close(step.steps[0], -g / g.norm())
 
 
@@ -188,4 +189,20 @@ def test_at_a_minimum_it_stays():
     b, _ = bowl(8)
     nothing = torch.zeros(6, dtype=torch.float64)
     step = block_newton_step([block(b, nothing)], 5.0, value_of((b, nothing)))
-    assert not step.steps[0].any() and step.products == 0 and not step.accepted
+    assert not step.steps[0].any() and step.nhev == 0 and not step.accepted
+
+
+def test_the_whole_method_stops_at_a_small_gradient_or_a_failed_search():
+    b, x = bowl(7)
+
+    def blocks(y):
+        return 0.5 * float((y - x) @ b @ (y - x)), [Block(b @ (y - x), lambda d: b @ d)]
+
+    found = original_newton(blocks, lambda y: blocks(y)[0], torch.zeros(6, dtype=torch.float64))
+    norms = [iteration.gradient_norm for iteration in found]
+    last = float((b @ (found[-1].x - x)).norm())
+    bound = 1e-3 * max(1, norms[0])
+    assert len(found) < 10 and last < bound <= min(norms)
+    assert [i.start for i in found[1:]] == [i.value for i in found[:-1]]
+    failed = original_newton(blocks, lambda y: math.nan, torch.zeros(6, dtype=torch.float64))
+    assert len(failed) == 1 and not failed[0].accepted and not failed[0].x.any()

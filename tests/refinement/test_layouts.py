@@ -1,11 +1,11 @@
-"""Which index an axis runs over, followed through what networks do to their maps."""
+"""Layouts, followed through the operations that networks apply to maps."""
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from mgcore.refinement.layouts import Factor, maps, regroup
-from mgcore.refinement.tracing import _Tracer
+from mgcore.refinement.layouts import Factor, layout_of_maps, regroup
+from mgcore.refinement.tracing import Tracer
 
 B, C, H, W = Factor("batch", 2), Factor("channel", 6), Factor("grid", 4), Factor("grid", 5)
 
@@ -34,24 +34,29 @@ B, C, H, W = Factor("batch", 2), Factor("channel", 6), Factor("grid", 4), Factor
         (lambda x: x.view(2, 2, 3, 4, 5).transpose(1, 2).reshape(2, 6, 4, 5).flatten(1),
          ((B,), (Factor("channel", 3), Factor("channel", 2), H, W))),  # a channel shuffle
         (lambda x: x.view(2, 6, 2, 2, 5), None),  # cells regrouped
-        (lambda x: torch.bmm(x.flatten(2), x.flatten(2).mT), None),
+        (lambda x: torch.bmm(x.flatten(2), x.flatten(2).mT), ((B,), (C,), (C,))),
+        (lambda x: torch.bmm(x.flatten(2).mT, x.flatten(2)), ((B,), (H, W), (H, W))),
+        (lambda x: torch.bmm(x.flatten(2), torch.zeros(2, 20, 3)), None),
+        (lambda x: x.logsumexp(-1), ((B,), (C,), (H,))),
+        (lambda x: x.norm(dim=(2, 3)), ((B,), (C,))),
+        (lambda x: x.sum(), ()),
     ],
 )  # fmt: skip
 def test_axes_are_followed(operation, layout):
     x = torch.rand(2, 6, 4, 5)
-    tracer = _Tracer({})
+    tracer = Tracer()
     with tracer:
-        tracer.layouts[x] = maps(x.shape)
+        tracer.start(x)
         out = operation(x)
     assert tracer.layouts.get(out) == layout
 
 
 def test_a_view_that_mixes_images_shows():
     """Half the channels leave for the batch axis."""
-    mixed = regroup(maps((2, 6, 4, 5)), (4, 60))
+    mixed = regroup(layout_of_maps((2, 6, 4, 5)), (4, 60))
     assert mixed == ((B, Factor("channel", 2)), (Factor("channel", 3), H, W))
 
 
 @pytest.mark.parametrize("shape", [(2, 6, 40), (240, 2), (3, 80), ()])
 def test_views_that_fit_no_factors_are_unknown(shape):
-    assert regroup(maps((2, 6, 4, 5)), shape) is None
+    assert regroup(layout_of_maps((2, 6, 4, 5)), shape) is None

@@ -1,18 +1,18 @@
-"""The words in which surgery says what it did."""
+"""The report on a refined network."""
 
 import pytest
 from torch import nn
 
 from mgcore import refine
 from mgcore.refinement.layouts import Factor
-from mgcore.refinement.report import Report, Row, change_of, describe, sizes
+from mgcore.refinement.report import Report, WeightReport, describe, size_change, sizes
 from mgcore.refinement.tracing import trace
 
 
 def test_a_report_is_a_table_with_a_line_for_each_weight():
     rows = (
-        Row("0.weight", "3×3 convolution", "8×8 → 16×16", "refined", 2.5),
-        Row("head.weight", "dense 64 → 3", "8×8 → 16×16", "prolonged", None, "a note"),
+        WeightReport("0.weight", "3×3 convolution", "8×8 → 16×16", "refined", 2.5),
+        WeightReport("head.weight", "dense 64 → 3", "8×8 → 16×16", "prolonged", None, "a note"),
     )
     report = Report((1, 8, 8), (1, 16, 16), rows, "none")
     assert str(report).splitlines() == [
@@ -20,8 +20,9 @@ def test_a_report_is_a_table_with_a_line_for_each_weight():
         "weight       layer            grid         done       grows",
         "0.weight     3×3 convolution  8×8 → 16×16  refined    ×2.50",
         "head.weight  dense 64 → 3     8×8 → 16×16  prolonged         a note",
-        "batch normalisation: none",
+        "running statistics: none",
     ]
+    assert report.ascii().isascii() and "8x8 -> 16x16  refined" in report.ascii()
     assert report["head.weight"] is rows[1]
     with pytest.raises(KeyError):
         report["nothing"]
@@ -39,7 +40,7 @@ def test_a_report_is_a_table_with_a_line_for_each_weight():
     ],
 )
 def test_layers_are_described(layer, words):
-    assert describe(trace(layer, (4, 8, 8))[0]) == words
+    assert describe(trace(layer, (4, 8, 8)).uses[0]) == words
 
 
 def test_a_networks_without_weights_is_said_to_have_none():
@@ -52,5 +53,5 @@ def test_grids_are_written_once_where_they_stay():
     seven, eight = (tuple(Factor("grid", n) for n in (m, m)) for m in (7, 8))
     channels = (Factor("channel", 3),)
     assert sizes(channels + seven) == "7×7" and sizes(None) == ""
-    assert change_of(channels + seven, channels + eight) == "7×7 → 8×8"
-    assert change_of(seven, seven) == "7×7"
+    assert size_change(channels + seven, channels + eight) == "7×7 → 8×8"
+    assert size_change(seven, seven) == "7×7"

@@ -175,14 +175,16 @@ class Head(nn.Module):
     [
         (lambda: Head(lambda x: x.view(-1, 256), nn.Linear(256, 3)), (1, 8, 8),
          "head.weight: the forward pass reshapes to a fixed size, as x.view(-1, 256) does, and "
-         "would mix images; accepted: sizes from the input, as x.flatten(1) takes them."),
+         "would mix images. Take the sizes from the input, as x.flatten(1) does."),
         (lambda: Head(nn.Flatten(), nn.Linear(144, 3), padding=0), (1, 8, 8),
-         "head.weight reads maps of 6×6 → 14×14 cells; accepted: exactly twice as many, which "
-         "layers give that are padded by half their width, on even grids."),
+         "head.weight reads maps of 6×6 → 14×14 cells, but must read exactly twice as many along "
+         "each axis. Pad convolutions by half their width, and use grids that pooling divides "
+         "evenly."),
         (lambda: Head(lambda x: torch.cat([x.flatten(1), x.flatten(1)], 1), nn.Linear(512, 3)),
          (1, 8, 8),
-         "head.weight reads 512 numbers, and 2048 at the new resolution, by a way that cannot be "
-         "followed; accepted: flattened maps, in any order of their axes."),
+         "head.weight reads 512 numbers, and 2048 at the new resolution, but how they are made "
+         "from maps cannot be followed. Flatten the maps directly before it; the order of their "
+         "axes is free."),
     ],
 )  # fmt: skip
 def test_dense_layers_without_a_rule_are_refused_by_name(model, shape, sentence):
@@ -193,7 +195,7 @@ def test_dense_layers_without_a_rule_are_refused_by_name(model, shape, sentence)
 
 def test_maps_that_are_not_halved_are_refused():
     model = Head(lambda x: F.max_pool2d(x, 2).flatten(1), nn.Linear(36, 3))
-    with pytest.raises(ValueError, match="3×3 → 1×1 cells; accepted: exactly half as many"):
+    with pytest.raises(ValueError, match="3×3 → 1×1 cells, but must read exactly half as many"):
         coarsen(model, (1, 6, 6))
 
 

@@ -29,7 +29,7 @@ class Functional(nn.Module):
 
 
 def test_functions_are_seen_as_modules_are():
-    first, second, third = trace(Functional(), (1, 4, 4))
+    first, second, third = trace(Functional(), (1, 4, 4)).uses
     assert (first.weight, first.kind, first.reads) == ("k", "convolution", grid(4, 4))
     assert (second.weight, second.axis, second.count) == ("w", 0, 48)
     assert second.reads == (Factor("channel", 3), *grid(4, 4))
@@ -37,7 +37,7 @@ def test_functions_are_seen_as_modules_are():
 
 
 def test_dense_layers_that_do_not_fit_are_passed():
-    used = trace(ThesisCNN(8), (1, 16, 16))
+    used = trace(ThesisCNN(8), (1, 16, 16)).uses
     assert [u.fits for u in used] == [True, True, False]
     assert used[2].count == 64 * 256 and used[2].shape == (10, 64 * 64)
 
@@ -91,43 +91,33 @@ def shared():
     return model.append(model[0])
 
 
-CONV = "the model does not run there (Given groups=1, weight of size"
-
-
 @pytest.mark.parametrize(
     ("make", "shape", "sentence"),
     [
         (lambda: ThesisCNN(8), (1, 14, 14),
-         "input_shape=(1, 14, 14): classifier.weight reads 4096 numbers and finds 12544; accepted: "
-         "the shape that the given model takes."),
-        (lambda: ThesisCNN(8), (3, 8, 8), f"input_shape=(3, 8, 8): {CONV}"),
+         "classifier.weight is made for 4096 numbers, but input_shape=(1, 14, 14) gives 12544."),
+        (lambda: ThesisCNN(8), (3, 8, 8),
+         "model does not run at input_shape=(3, 8, 8) because of conv1.weight (Given groups=1,"),
         (Positions, (1, 4, 4),
          "model does not run at (1, 8, 8) because of position ("),
         (lambda: nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.LayerNorm([2, 4, 4])), (1, 4, 4),
          "model does not run at (1, 8, 8) because of 1.weight and 1.bias ("),
         (Strict, (1, 4, 4),
-         "model does not run at (1, 8, 8) because of Strict (four columns please); accepted: a "
-         "model whose sizes follow from the input's, but for dense layers."),
-        (Choosy, (1, 4, 4),
-         "model runs through other layers at (1, 8, 8) than at (1, 4, 4); accepted: a forward "
-         "whose path does not depend on the resolution."),
-        (shared, (1, 8, 8),
-         "0.weight is used on grids that change differently; accepted: a weight that is shared "
-         "between places of equal grids only."),
+         "model does not run at (1, 8, 8) because of Strict (four columns please). Let all sizes"),
+        (Choosy, (1, 4, 4), "model uses other layers at (1, 8, 8) than at (1, 4, 4)."),
+        (shared, (1, 8, 8), "0.weight is used on grids that change differently."),
         (lambda: nn.Sequential(weight_norm(nn.Conv2d(1, 2, 3, padding=1))), (1, 4, 4),
-         "0 computes its weight of shape (2, 1, 3, 3) from others; "
-         "accepted: a weight that is a parameter (remove the parametrization first)."),
+         "0 computes the weight of its convolution, of shape (2, 1, 3, 3), from "
+         "0.parametrizations.weight.original0 and 0.parametrizations.weight.original1 by "
+         "weight_norm_interface. Remove the parametrization of weight first,"),
         (lambda: nn.Sequential(nn.Flatten(), weight_norm(nn.Linear(16, 3))), (1, 4, 4),
-         "1 computes its weight of shape (3, 16) from others; accepted: "
-         "a weight that is a parameter (remove the parametrization first)."),
-        (lambda: nn.Sequential(nn.LazyConv2d(2, 3)), (1, 4, 4),
-         "model has parameters without a size (0.weight); accepted: a model that has seen an "
-         "input, which gives lazy layers their sizes."),
+         "1 computes the weight of its dense layer, of shape (3, 16), from"),
+        (lambda: nn.Sequential(nn.LazyConv2d(2, 3)), (1, 4, 4), "0.weight has no size yet."),
         (lambda: nn.Conv2d(1, 1, 3), 28,
-         "input_shape=28; accepted: (channels, *grid) of what the given model takes, positive "
-         "integers with one to three grid axes."),
-        (lambda: nn.Conv2d(1, 1, 3), (1, 0, 4), "input_shape=(1, 0, 4); accepted: (channels,"),
-        (lambda: nn.Conv2d(1, 1, 3), (1, 4.0, 4), "input_shape=(1, 4.0, 4); accepted: (channels,"),
+         "input_shape must be (channels, *grid) of one input that model takes, positive integers "
+         "with one to three grid axes, got 28."),
+        (lambda: nn.Conv2d(1, 1, 3), (1, 0, 4), "input_shape must be (channels, *grid)"),
+        (lambda: nn.Conv2d(1, 1, 3), (1, 4.0, 4), "input_shape must be (channels, *grid)"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_done_is_refused_in_one_sentence(make, shape, sentence):
@@ -140,14 +130,22 @@ def test_what_cannot_be_done_is_refused_in_one_sentence(make, shape, sentence):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"stencils": "scaled"}, "stencils='scaled'; accepted: 'galerkin' or 'copy'."),
+        ({"stencils": "scaled"}, "stencils must be 'galerkin' or 'copy', got 'scaled'."),
         ({"prolongation": "cubic"},
-         "prolongation='cubic' is not a prolongation; accepted: 'bilinear' or 'constant'."),
-        ({"axes": (2,)}, "axes=(2,); accepted: some of the grid axes 0 to 1."),
-        ({"axes": ()}, "axes=(); accepted: some of the grid axes 0 to 1."),
+         "prolongation must be 'bilinear' or 'constant', got 'cubic'."),
+        ({"axes": (2,)}, "axes must be some of the grid axes 0 to 1, got (2,)."),
+        ({"axes": ()}, "axes must be some of the grid axes 0 to 1, got ()."),
         ({"statistics": torch.zeros(3, 1, 4, 4)},
-         "statistics has shape (3, 1, 4, 4); accepted: (count, 1, 8, 8), inputs at the new "
-         "resolution."),
+         "statistics holds inputs of shape (3, 1, 4, 4), but the new resolution needs (count, 1, "
+         "8, 8)."),
+        ({"statistics": [torch.rand(3, 1, 8, 8), torch.zeros(3, 1, 4, 4)]},
+         "statistics holds inputs of shape (3, 1, 4, 4), but the new resolution needs (count, 1, "
+         "8, 8)."),
+        ({"statistics": []},
+         "statistics holds no batch. Give at least one batch of inputs at the new resolution; an "
+         "iterator can be used once only."),
+        ({"statistics": torch.zeros(0, 1, 8, 8)}, "statistics holds no batch. Give at least one "
+         "batch of inputs at the new resolution; an iterator can be used once only."),
     ],
 )  # fmt: skip
 def test_bad_arguments_get_one_sentence(options, sentence):
@@ -158,7 +156,7 @@ def test_bad_arguments_get_one_sentence(options, sentence):
 
 
 def test_odd_grids_cannot_be_halved_and_a_function_is_no_model():
-    with pytest.raises(ValueError, match=r"^input_shape=\(1, 5, 4\); accepted: even grid axes"):
+    with pytest.raises(ValueError, match=r"^input_shape must have even grid axes.*\(1, 5, 4\)\.$"):
         coarsen(nn.Conv2d(1, 1, 3, padding=1), (1, 5, 4))
-    with pytest.raises(TypeError, match=r"^model is a function; accepted: a torch.nn.Module\.$"):
+    with pytest.raises(TypeError, match=r"^model must be a torch.nn.Module, got a function\.$"):
         refine(lambda x: x, (1, 4, 4))

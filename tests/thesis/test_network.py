@@ -217,8 +217,8 @@ def test_flops_of_the_thesis_by_hand():
         (lambda: refine_weights({}, 7, stencils="scaled"),
          "stencils='scaled'; accepted: 'galerkin' or 'copy'."),
         (lambda: refine_weights(initial_weights(8, False, torch.Generator()), 7),
-         "weight has width 4096; accepted: a multiple of the 49 cells of shape=(7, 7), one block "
-         "a channel."),
+         "weight must have a multiple of the 49 cells of shape=(7, 7) as its width, one block for "
+         "each channel, got 4096."),
     ],
 )  # fmt: skip
 def test_bad_input_gets_one_sentence(call, sentence):

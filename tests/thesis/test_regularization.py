@@ -6,6 +6,7 @@ import torch
 from scipy.fft import dctn, idctn
 
 from mgcore.thesis.regularization import (
+    _second_difference,
     smoothness,
     smoothness_gradient,
     tikhonov,
@@ -85,3 +86,13 @@ def test_leading_axes_are_only_summed_over(rng):
     )
     parts = torch.stack([smoothness_gradient(part, 1.0) for part in maps])
     assert (smoothness_gradient(maps, 1.0) - parts).abs().max() < 1e-13
+
+
+def test_a_constant_cached_in_inference_mode_serves_a_later_backward_pass():
+    maps = torch.ones(1, 1, 5, 11, dtype=torch.float64)
+    _second_difference.cache_clear()
+    with torch.inference_mode():
+        smoothness_gradient(maps, 0.3)
+    maps.requires_grad_()
+    smoothness_gradient(maps, 0.3).square().sum().backward()
+    assert maps.grad is not None

@@ -10,7 +10,7 @@ from torch import nn
 
 from mgcore import ThesisCNN
 from mgcore.thesis.network import step_flops
-from mgcore.train.budgeted import Level, Scheme, image_flops, train
+from mgcore.train.budgeted import BatchLevel, Level, Scheme, image_flops, train
 
 
 def small():
@@ -74,7 +74,7 @@ def test_the_plain_budget_is_spent_to_the_image(budget, level):
         (Scheme("multilevel", (1, 2, 4), stencils="copy"), 1 + (1 + 2) / 4 + (2 + 4) / 16, 3),
     ],
 )
-@pytest.mark.parametrize("budget", [0, 2, 5, 17])
+@pytest.mark.parametrize("budget", [0, 4, 5, 17])
 def test_other_budgets_are_not_exceeded_nor_left_lying(budget, scheme, most, grids, level):
     loss = Counting()
     spent = train(small(), level(budget), generator(), scheme=scheme, below=2, loss=loss)
@@ -122,19 +122,112 @@ def test_spent_flops_add_up_over_grids(level):
     ("call", "sentence"),
     [
         (lambda: Level(torch.zeros(2, 1, 4, 4), torch.zeros(2), -1),
-         "budget=-1; accepted: a number of images, 0 or more."),
+         "budget must be a number of images, 0 or more, got -1."),
         (lambda: Level(torch.zeros(2, 1, 4, 4), torch.zeros(2), 1.5),
-         "budget=1.5; accepted: a number of images, 0 or more."),
+         "budget must be a number of images, 0 or more, got 1.5."),
         (lambda: Level(torch.zeros(2, 1, 4, 4), torch.zeros(3), 1),
-         "labels are 3 of 2 images; accepted: one for each image, at least one."),
-        (lambda: Scheme("coarse"), "kind='coarse'; accepted: 'fine', 'joint', 'multilevel'."),
+         "There must be one label for each of at least one image, got 3 labels for 2 images."),
+        (lambda: Scheme("coarse"),
+         "kind must be one of 'fine', 'joint', 'multilevel', got 'coarse'."),
         (lambda: Scheme("joint", (3, 4)),
-         "batches=(3, 4) of kind='joint'; accepted: one positive number."),
+         "batches of kind='joint' must be one positive number, got (3, 4)."),
         (lambda: Scheme("multilevel", (0, 4)),
-         "batches=(0, 4) of kind='multilevel'; accepted: one positive number a grid."),
+         "batches of kind='multilevel' must be one positive number for each grid, got (0, 4)."),
     ],
 )  # fmt: skip
 def test_bad_input_gets_one_sentence(call, sentence):
     with pytest.raises(ValueError) as raised:
         call()
     assert str(raised.value) == sentence
+
+
+@pytest.mark.parametrize("scheme", [Scheme("joint", (8,)), Scheme("multilevel", (2, 8))])
+def test_a_budget_below_one_step_is_an_error(scheme, level):
+    model = small()
+    with pytest.raises(ValueError, match=r"budget=3 is too small: one step costs [0-9.]+ images"):
+        train(model, level(3), generator(), scheme=scheme, below=1)
+    for a, b in zip(model.parameters(), small().parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_training_is_in_training_mode_and_modes_are_restored(level):
+    model = nn.Sequential(
+        nn.Conv2d(1, 2, 3, padding=1), nn.BatchNorm2d(2), nn.Dropout(0.5), nn.Flatten(),
+        nn.Linear(128, 3),
+    ).eval()  # fmt: skip
+    model[2].train()
+    seen = []
+    model[1].register_forward_hook(lambda module, *_: seen.append(module.training))
+    train(model, level(20), generator())
+    assert any(seen) and int(model[1].num_batches_tracked) == sum(seen)
+    assert [m.training for m in model.modules()] == [False, False, False, True, False, False]
+
+
+@pytest.mark.parametrize("scheme", [Scheme(batches=(4,)), Scheme("joint", (4,))])
+def test_a_loader_gives_the_same_training_as_its_batches(scheme, level):
+    data = level(25)
+    dataset = torch.utils.data.TensorDataset(data.images, data.labels)
+    loader = torch.utils.data.DataLoader(dataset, batch_size=4)
+    ours, theirs = small(), small()
+    spent = train(ours, BatchLevel(loader, 24), generator(), scheme=scheme)
+    descent, left = torch.optim.SGD(theirs.parameters(), lr=0.01, momentum=0.9), 24
+    while left:
+        for images, labels in loader:
+            images, labels = images[:left], labels[:left]
+            if len(images):
+                descent.zero_grad()
+                F.cross_entropy(theirs(images), labels).backward()
+                descent.step()
+            left -= len(images)
+    assert spent.images == (24,) and spent.shape == (1, 8, 8)
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("name", ["Adam", "RMSprop", "Adagrad", "LBFGS", "Rprop", "ASGD"])
+def test_any_optimizer_of_torch_trains(name, level):
+    loss, model = Counting(), small()
+    spent = train(model, level(60), generator(), optimizer=getattr(torch.optim, name), loss=loss)
+    assert spent.images == (sum(loss.calls),) and spent.work >= 60
+    assert not torch.equal(model[0].weight, small()[0].weight)
+
+
+def test_one_module_under_two_names_is_trained(level):
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a = nn.Conv2d(1, 1, 3, padding=1)
+            self.b, self.head = self.a, nn.Linear(64, 3)
+
+        def forward(self, x):
+            return self.head(self.b(torch.tanh(self.a(x))).flatten(1))
+
+    model = Twice()
+    spent = train(model, level(20), generator(), scheme=Scheme("joint", (4,)), below=1)
+    assert spent.steps == 4 and spent.flops > 0 and model.a is model.b
+    copy.deepcopy(model)
+
+
+def test_counting_that_fails_costs_no_training(level, monkeypatch):
+    calls = Counting()
+
+    def broken(*arguments):
+        raise RuntimeError("no count")
+
+    monkeypatch.setattr("mgcore.train.budgeted.image_flops", broken)
+    with pytest.raises(RuntimeError, match="no count"):
+        train(small(), level(20), generator(), loss=calls)
+    assert not calls.calls
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: BatchLevel(iter([]), 3), "iterated only once"),
+        (lambda: BatchLevel([], 3).shape, "no images"),
+        (lambda: BatchLevel([], -1), "budget must be"),
+    ],
+)
+def test_bad_batches_get_one_sentence(call, words):
+    with pytest.raises(ValueError, match=words):
+        call()

@@ -140,14 +140,44 @@ def test_an_image_costs_its_cells(shape, share):
     ("call", "sentence"),
     [
         (lambda grids, data: Hierarchy(small(), (1, 8, 8), -1),
-         "depth=-1; accepted: the number of coarser grids, 0 or more."),
+         "depth must be a number of coarser grids, 0 or more, got -1."),
         (lambda grids, data: joint_loss(grids, *data, [1.0]),
-         "shares=[1.0]; accepted: 2 numbers, one for a grid."),
+         "shares must be 2 numbers, one for each grid, got [1.0]."),
         (lambda grids, data: multilevel_loss(grids, [data]),
-         "batches are 1; accepted: 2, one a grid, finest first."),
+         "batches must be 2, one for each grid, the finest first; got 1."),
     ],
 )  # fmt: skip
 def test_bad_input_gets_one_sentence(call, sentence, data):
     with pytest.raises(ValueError) as raised:
         call(Hierarchy(small(), (1, 8, 8)), data)
     assert str(raised.value) == sentence
+
+
+class Tied(nn.Module):
+    """One module under two names, and one parameter in two modules."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(5)
+        self.a = nn.Conv2d(1, 1, 3, padding=1)
+        self.b, self.c = self.a, nn.Conv2d(1, 1, 3, padding=1)
+        self.c.weight = self.a.weight
+        self.head = nn.Linear(64, 3)
+
+    def forward(self, x):
+        return self.head(torch.tanh(self.c(torch.tanh(self.b(torch.tanh(self.a(x)))))).flatten(1))
+
+
+@LINKS
+def test_shared_modules_and_parameters_stay_shared_and_whole(stencils, data):
+    model = Tied().double()
+    grids = Hierarchy(model, (1, 8, 8), stencils=stencils)
+    value = joint_loss(grids, *data, (0, 1))
+    found = gradient(value, model)
+    coarse = grids.models[1]
+    assert coarse.a is coarse.b and coarse.a.weight is coarse.c.weight
+    assert all(isinstance(p, nn.Parameter) for p in (coarse.a.weight, coarse.c.bias))
+    apart = coarsen(Tied().double(), (1, 8, 8), stencils=stencils)
+    expected = F.cross_entropy(apart(restrict(data[0])), data[1])
+    assert float(value.detach()) == pytest.approx(float(expected.detach()), rel=1e-12)
+    assert found.abs().max() > 1e-3

@@ -82,12 +82,12 @@ def test_schemes_use_the_grids_of_the_rungs_below(scheme):
     ("call", "sentence"),
     [
         (lambda: coarse_to_fine(small(14), levels(14, 7)),
-         "levels have images of (1, 14, 14) and then (1, 7, 7); accepted: grids twice as fine "
-         "from level to level."),
+         "Each level must be twice as fine as the level before, got images of (1, 14, 14) and "
+         "then (1, 7, 7)."),
         (lambda: fine_to_coarse(small(), levels(7, 14)),
-         "levels have images of (1, 7, 7) and then (1, 14, 14); accepted: grids half as fine from "
-         "level to level."),
-        (lambda: coarse_to_fine(small(), []), "levels is empty; accepted: at least one level."),
+         "Each level must be half as fine as the level before, got images of (1, 7, 7) and then "
+         "(1, 14, 14)."),
+        (lambda: coarse_to_fine(small(), []), "levels must hold at least one level, got none."),
     ],
 )  # fmt: skip
 def test_bad_input_gets_one_sentence(call, sentence):

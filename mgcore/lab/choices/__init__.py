@@ -1,1 +1,1 @@
-"""The choices that the thesis leaves open: calibration, multiverse, and where the gap comes from."""
+"""The choices that the thesis leaves open, and the source of the generalization gap."""

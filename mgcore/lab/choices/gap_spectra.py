@@ -1,8 +1,8 @@
-"""Where multigrid's generalization gap comes from: what P R takes out of images, by frequency.
+"""Spectra that explain the generalization gap, and distances to the thesis's tables.
 
-The lead: if fine training images are P R x, training never shows the network the waves that P R
-takes out.  What they are worth in a first layer is the power that images have there times what the
-stencils make of them.
+The hypothesis: if fine training images are P R x, training never shows the network the high
+frequencies that P R removes.  Their effect in the first layer is the power of original images at
+these frequencies times the response of the kernels there.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from mgcore.lab.verdict.metrics import cell
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Means over the rings of equal frequency, the larger of the two directions counting.
+    """Means over rings of frequencies with the same maximum of both directions.
 
     Attributes
     ----------
     frequency : ndarray, shape (m,)
-        In half waves a pixel: 1 is the fastest wave of the grid, ½ the fastest of the coarse one.
+        Relative to the Nyquist frequency of the grid; that of the coarse grid is ½.
     values : ndarray, shape (m,)
     """
 
@@ -35,13 +35,13 @@ class Spectrum:
 
 
 def _rings(n: int) -> np.ndarray:
-    """Return for each of the n × n frequencies of the transform its ring, 0 to n/2."""
+    """Return the ring, 0 to n/2, of each of the n × n frequencies of the transform."""
     k = np.abs(np.fft.fftfreq(n, 1 / n)).round().astype(int)
     return np.maximum(k[:, None], k[None, :])
 
 
 def power(images: np.ndarray) -> Spectrum:
-    """Return how much of the power of images lies in each ring; the values add up to 1.
+    """Return the share of the power of images in each ring.
 
     Parameters
     ----------
@@ -53,47 +53,47 @@ def power(images: np.ndarray) -> Spectrum:
     return Spectrum(np.arange(len(rings)) / (n / 2), rings / rings.sum())
 
 
-def response(stencils: np.ndarray, n: int) -> np.ndarray:
-    """Return |k̂|² of 3×3 stencils, mean over them, at the n × n frequencies.
+def response(kernels: np.ndarray, n: int) -> np.ndarray:
+    """Return the mean squared response |k̂|² of 3×3 kernels at the n × n frequencies.
 
     Parameters
     ----------
-    stencils : ndarray, shape (..., 3, 3)
+    kernels : ndarray, shape (..., 3, 3)
     """
-    flat = np.asarray(stencils, dtype=np.float64).reshape(-1, 3, 3)
+    flat = np.asarray(kernels, dtype=np.float64).reshape(-1, 3, 3)
     return (np.abs(np.fft.fft2(flat, s=(n, n))) ** 2).mean(axis=0)
 
 
-def gain(stencils: np.ndarray, n: int) -> Spectrum:
-    """Return the root mean square response of stencils on each ring, 1 on the slowest waves."""
+def gain(kernels: np.ndarray, n: int) -> Spectrum:
+    """Return the root mean square response of kernels on each ring, 1 on the two lowest rings."""
     rings = _rings(n).ravel()
-    squares = np.bincount(rings, weights=response(stencils, n).ravel()) / np.bincount(rings)
+    squares = np.bincount(rings, weights=response(kernels, n).ravel()) / np.bincount(rings)
     slow = squares[:2].mean()
     return Spectrum(np.arange(len(squares)) / (n / 2), np.sqrt(squares / slow))
 
 
-def unseen(stencils: np.ndarray, images: np.ndarray, seen: np.ndarray) -> float:
-    """Return the power of K (x − P R x) over that of K P R x, K a layer of these stencils.
+def unseen(kernels: np.ndarray, images: np.ndarray, seen: np.ndarray) -> float:
+    """Return the power of K (x − P R x) relative to that of K P R x for a layer K of kernels.
 
     Parameters
     ----------
-    stencils : ndarray, shape (..., 3, 3)
+    kernels : ndarray, shape (..., 3, 3)
     images, seen : ndarray, shape (count, n, n)
-        x and P R x.  Walls are left out: images count as periodic.
+        x and P R x, taken as periodic.
     """
-    h = response(stencils, images.shape[-1])
+    h = response(kernels, images.shape[-1])
 
-    def passed(x: np.ndarray) -> float:
+    def output_power(x: np.ndarray) -> float:
         return float((h * (np.abs(np.fft.fft2(x)) ** 2).mean(axis=0)).sum())
 
-    return passed(images - seen) / passed(seen)
+    return output_power(images - seen) / output_power(seen)
 
 
-Cells = dict[str, tuple[float, float]]
+Cells = dict[str, tuple[float, float]]  # (ours, thesis's) in percent, by the cell's name
 
 
 def beside(trials: Sequence[Trial], table: Mapping[str, Pairs] | Mapping[str, Stages]) -> Cells:
-    """Return (ours, thesis) for every cell of one of its tables, by the cell's name.
+    """Return the mean of trials and the thesis's value for every cell of one of its tables.
 
     Parameters
     ----------
@@ -115,6 +115,33 @@ def beside(trials: Sequence[Trial], table: Mapping[str, Pairs] | Mapping[str, St
         name: (fmean(cell(trial, name) for trial in trials), value)
         for name, value in printed.items()
     }
+
+
+def accuracies_beside(
+    accuracies: Mapping[str, Mapping[str, Sequence[float]]], table: Mapping[str, Pairs]
+) -> Cells:
+    """Return given accuracies and the thesis's for the cells of its table that are given.
+
+    Parameters
+    ----------
+    accuracies : mapping
+        Percentages after the first and the last epoch, by condition and by ``"training"`` or
+        ``"validation"``.
+    table : mapping
+        TABLE_4_1 or TABLE_4_2.
+    """
+    return {
+        f"{condition}.{epoch}.{part}": (parts[part][place], printed[place])
+        for condition, parts in accuracies.items()
+        for part, printed in table[condition].items()
+        if part in parts
+        for place, epoch in enumerate(("1", "last"))
+    }
+
+
+def training_cells(cells: Cells) -> Cells:
+    """Return the cells that are training accuracies."""
+    return {name: pair for name, pair in cells.items() if name.endswith(".training")}
 
 
 def distance(cells: Cells) -> float:
@@ -140,8 +167,8 @@ def distance_interval(
     (distance, half) : (float, float or None)
         In points; None for one trial.
     """
-    whole, n = distance(beside(trials, table)), len(trials)
+    all_trials, n = distance(beside(trials, table)), len(trials)
     if n == 1:
-        return whole, None
+        return all_trials, None
     without = [distance(beside([*trials[:i], *trials[i + 1 :]], table)) for i in range(n)]
-    return whole, interval([n * whole - (n - 1) * one for one in without])[1]
+    return all_trials, interval([n * all_trials - (n - 1) * one for one in without])[1]

@@ -1,11 +1,11 @@
-"""Choosing what the thesis leaves unstated, a second time, on both readings of (3.3).
+"""The second calibration, for both readings of thesis (3.3).
 
-The first choice (:mod:`mgcore.lab.choices.calibration`) trained every candidate on the original images and
-looked at the random initialisation first.  This one lets the preparation of the fine images vary
-too, adds the momentum of the original software, and looks at every training accuracy of Tables 4.1
-and 4.2.
+The first calibration (:mod:`mgcore.lab.choices.calibration`) trained every candidate on the
+original images and compared the random initialisation first.  The second one also varies the
+preparation of the fine images, adds the momentum of the original software, and compares every
+training accuracy of Tables 4.1 and 4.2.
 
-The rule, fixed before any result was looked at but those of a pilot with one seed (momentum 0.9,
+The rule was fixed before any result was known, except those of a pilot with one seed (momentum 0.9,
 flat kernels, unit pixels, P R x, penalties times 1/16 and 1/256):
 
 1. Screen, pooled network, trial 0: the random initialisation of all 72 candidates; the
@@ -23,25 +23,30 @@ No validation accuracy enters.  A network that diverges counts as 10 % in each o
 
 from __future__ import annotations
 
-import itertools
 import time
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
-from mgcore.lab.protocol import CONDITIONS, Protocol
+from mgcore.lab.choices.gap_spectra import (
+    Cells,
+    accuracies_beside,
+    beside,
+    distance,
+    training_cells,
+)
+from mgcore.lab.choices.screening import DIVERGED, Candidate, combinations, training_accuracies
+from mgcore.lab.protocol import Protocol
 from mgcore.lab.protocol.printed_tables import TABLE_4_1, TABLE_4_2
 from mgcore.lab.records.checkpoints import default_cache
 from mgcore.lab.records.files import read_json
+from mgcore.lab.records.schema import Trial
 from mgcore.lab.run.cluster import remove
 from mgcore.lab.run.fingerprint import digest, fingerprint_of
 from mgcore.lab.run.pending import run_missing
 from mgcore.lab.run.study import run_one
-from mgcore.lab.trial.phases import run_phase
-from mgcore.lab.trial.trial import draw_split, fresh_weights, grid_images, refined_start
-from mgcore.lab.verdict.metrics import cell
+from mgcore.lab.trial.trial import draw_split, fresh_weights, refined_start
 
 GRID: dict[str, tuple[Any, ...]] = {
     "fine_training": ("original", "prolonged"),
@@ -55,18 +60,14 @@ SECOND = 8
 TRIALS = 5
 BEHIND = 1.0
 
-Candidate = dict[str, Any]
-# For each network and condition the training accuracies after the first and the last epoch.
-Cells = dict[str, list[float]]
-
 
 def candidates() -> list[Candidate]:
     """Return every combination of the grid."""
-    return [dict(zip(GRID, values, strict=True)) for values in itertools.product(*GRID.values())]
+    return combinations(GRID)
 
 
 def label(candidate: Candidate) -> str:
-    """Return the name of a candidate, which its files carry."""
+    """Return the name of a candidate, used for its files."""
     penalties = round(1 / candidate["penalty_scale"])
     words = [candidate[name] for name in GRID if name != "penalty_scale"]
     return "-".join([*words, f"penalties-{penalties}"])
@@ -81,21 +82,6 @@ def protocol(candidate: Candidate, pooling: bool, **changes: Any) -> Protocol:
     return Protocol.printed(**{**chosen, "pooling": pooling, **changes})
 
 
-def distance(cells: Cells, pooling: bool, conditions: tuple[str, ...] = CONDITIONS) -> list[float]:
-    """Return the differences to the training accuracies of Table 4.1, or 4.2 with pooling."""
-    table = TABLE_4_2 if pooling else TABLE_4_1
-    return [
-        mine - printed
-        for condition in conditions
-        for mine, printed in zip(cells[condition], table[condition]["training"], strict=True)
-    ]
-
-
-def root_mean_square(differences: list[float]) -> float:
-    """Return the root mean square of some differences."""
-    return fmean(d * d for d in differences) ** 0.5
-
-
 def screen(candidate: Candidate, conditions: tuple[str, ...]) -> dict[str, Any]:
     """Train some conditions of trial 0 of a candidate on the pooled network.
 
@@ -107,29 +93,18 @@ def screen(candidate: Candidate, conditions: tuple[str, ...]) -> dict[str, Any]:
     began = time.perf_counter()
     chosen = protocol(candidate, True, subset=2)
     digits, split = draw_split(chosen, 0)
-    cells: Cells = {}
-
-    def accuracies(grid: str, start: dict) -> tuple[list, Any]:
-        images = grid_images(chosen, digits, split, grid)
-        # Every phase measures some validation images; one of them costs nothing.
-        images = replace(
-            images, validation=images.validation[:1], validation_labels=images.validation_labels[:1]
-        )
-        done = run_phase(chosen, 0, grid, start, images, checkpoint=None)
-        return [done.history[epoch]["training_accuracy"] for epoch in (1, -1)], done.weights
-
+    cells: dict[str, list[float]] = dict.fromkeys(conditions, DIVERGED)
     try:
         coarse: dict = {}
         if set(conditions) != {"new"}:
-            _, coarse = accuracies("coarse", fresh_weights(chosen, 0, "coarse"))
+            start = fresh_weights(chosen, 0, "coarse")
+            _, coarse = training_accuracies(chosen, 0, "coarse", start, digits, split)
         for condition in conditions:
             start = refined_start(chosen, 0, condition, coarse)
-            try:
-                cells[condition], _ = accuracies("fine", start)
-            except FloatingPointError:
-                cells[condition] = [10.0, 10.0]
-    except FloatingPointError:  # of the coarse network
-        cells = {condition: [10.0, 10.0] for condition in conditions}
+            with suppress(FloatingPointError):
+                cells[condition], _ = training_accuracies(chosen, 0, "fine", start, digits, split)
+    except FloatingPointError:
+        pass  # the coarse network diverged, so every condition counts as diverged
     return {
         "candidate": candidate, "cells": cells, "seconds": round(time.perf_counter() - began, 1),
     }  # fmt: skip
@@ -156,87 +131,88 @@ def _screened(folder: Path, stage: str) -> dict[str, dict[str, Any]]:
     return {f.stem: read_json(f) for f in sorted((folder / stage).glob("*.json"))}
 
 
-def first_stage(folder: Path) -> list[tuple[float, Candidate]]:
-    """Return the screened candidates with their distance by the random start, nearest first."""
-    found = [
-        (root_mean_square(distance(one["cells"], True, ("new",))), one["candidate"])
-        for one in _screened(folder, "random").values()
-    ]
+def _nearest_first(
+    found: Iterable[tuple[float, Candidate]],
+) -> list[tuple[float, Candidate]]:
     return sorted(found, key=lambda pair: pair[0])
+
+
+def _pooled_distance(cells: dict[str, list[float]]) -> float:
+    accuracies = {condition: {"training": values} for condition, values in cells.items()}
+    return distance(accuracies_beside(accuracies, TABLE_4_2))
+
+
+def first_stage(folder: Path) -> list[tuple[float, Candidate]]:
+    """Return the distances of the first screen and its candidates, nearest first."""
+    random = _screened(folder, "random").values()
+    return _nearest_first((_pooled_distance(one["cells"]), one["candidate"]) for one in random)
 
 
 def second_stage(folder: Path) -> list[tuple[float, Candidate]]:
-    """Return the candidates of the second screen by all six cells, nearest first."""
+    """Return the distances over six cells and the candidates of the second screen."""
     random = _screened(folder, "random")
-    found = [
-        (root_mean_square(distance(one["cells"] | random[name]["cells"], True)), one["candidate"])
+    return _nearest_first(
+        (_pooled_distance(one["cells"] | random[name]["cells"]), one["candidate"])
         for name, one in _screened(folder, "refined").items()
-    ]
-    return sorted(found, key=lambda pair: pair[0])
+    )
 
 
-def trials_of(folder: Path, candidate: Candidate, pooling: bool) -> list[dict[str, Any]]:
+def _full_folder(folder: Path, candidate: Candidate, pooling: bool) -> Path:
+    return folder / "full" / f"{label(candidate)}-{'pooled' if pooling else 'unpooled'}"
+
+
+def trials_of(folder: Path, candidate: Candidate, pooling: bool) -> list[Trial]:
     """Return the whole trials of a candidate on one network."""
-    place = folder / "full" / f"{label(candidate)}-{'pooled' if pooling else 'unpooled'}"
-    return [read_json(file)["trial"] for file in sorted(place.glob("trial-*.json"))]
+    files = sorted(_full_folder(folder, candidate, pooling).glob("trial-*.json"))
+    return [read_json(file)["trial"] for file in files]
 
 
 def twelve_cells(folder: Path, candidate: Candidate) -> float | None:
     """Return the distance to the twelve training cells; None unless both networks have trials."""
-    differences: list[float] = []
-    for pooling in (False, True):
+    cells: Cells = {}
+    for pooling, table in ((False, TABLE_4_1), (True, TABLE_4_2)):
         trials = trials_of(folder, candidate, pooling)
         if not trials:
             return None
-        cells = {
-            arm: [fmean(cell(t, f"{arm}.{e}.training") for t in trials) for e in ("1", "last")]
-            for arm in CONDITIONS
-        }
-        differences += distance(cells, pooling)
-    return root_mean_square(differences)
+        training = training_cells(beside(trials, table))
+        cells |= {f"pooling={pooling}.{name}": pair for name, pair in training.items()}
+    return distance(cells)
 
 
 def third_stage(folder: Path) -> list[tuple[float, Candidate]]:
-    """Return the candidates that were run at full size, nearest first."""
-    eight = [candidate for _, candidate in second_stage(folder)[:SECOND]]
-    found = [(far, c) for c in eight if (far := twelve_cells(folder, c)) is not None]
-    return sorted(found, key=lambda pair: pair[0])
+    """Return the distances over twelve cells and the candidates that were run at full size."""
+    kept = [candidate for _, candidate in second_stage(folder)[:SECOND]]
+    distances = ((twelve_cells(folder, candidate), candidate) for candidate in kept)
+    return _nearest_first((far, one) for far, one in distances if far is not None)
 
 
 def recalibrate(folder: Path, workers: int | None = None) -> Iterator[str]:
-    """Run what is missing of the choice, a file for each run; yield a line for each.
+    """Run the jobs whose files are absent, and yield a line for each that finishes.
 
-    Lines name what was run and how long it took, and no accuracy.
+    The lines give the stage and the time, and no accuracy.
     """
 
-    def work(function: Any, jobs: list[tuple[Path, tuple[Any, ...]]]) -> Iterator[str]:
-        names = {str(arguments): file for file, arguments in jobs}
+    def run(function: Any, jobs: list[tuple[Path, tuple[Any, ...]]]) -> Iterator[str]:
         began = time.perf_counter()
         for number, _ in enumerate(run_missing(function, jobs, workers), 1):
             minutes = (time.perf_counter() - began) / 60
-            yield f"{function.__name__}: {number} of at most {len(names)}, {minutes:.0f} min"
+            yield f"{function.__name__}: {number} of at most {len(jobs)}, {minutes:.0f} min"
 
-    yield from work(
+    yield from run(
         screen, [(folder / "random" / f"{label(c)}.json", (c, ("new",))) for c in candidates()]
     )
-    kept = [candidate for _, candidate in first_stage(folder)[:FIRST]]
+    first = [candidate for _, candidate in first_stage(folder)[:FIRST]]
     refined = ("transfer", "multigrid")
-    yield from work(screen, [(folder / "refined" / f"{label(c)}.json", (c, refined)) for c in kept])
-    eight = [candidate for _, candidate in second_stage(folder)[:SECOND]]
+    yield from run(screen, [(folder / "refined" / f"{label(c)}.json", (c, refined)) for c in first])
+    second = [candidate for _, candidate in second_stage(folder)[:SECOND]]
     for trial in range(TRIALS):
-        going = eight
+        continued = second
         if trial >= 2:
             standing = third_stage(folder)
-            going = [c for far, c in standing if far <= standing[0][0] + BEHIND]
-        yield from work(
-            full_size,
-            [
-                (
-                    folder / "full" / f"{label(c)}-{'pooled' if pooling else 'unpooled'}"
-                    / f"trial-{trial:03d}.json",
-                    (c, pooling, trial),
-                )
-                for pooling in (True, False)
-                for c in going
-            ],
-        )  # fmt: skip
+            continued = [c for far, c in standing if far <= standing[0][0] + BEHIND]
+        jobs = [
+            (_full_folder(folder, c, pooling) / f"trial-{trial:03d}.json", (c, pooling, trial))
+            for pooling in (True, False)
+            for c in continued
+        ]
+        yield from run(full_size, jobs)

@@ -1,8 +1,8 @@
-"""A plain PyTorch script, as a user would write it: what this project's speed is measured against.
+"""A plain PyTorch script, as a user would write it: the reference for this project's speed.
 
 It trains the thesis's network on one grid, trial after trial, with ``nn.Module``, ``DataLoader``,
-``torch.optim.SGD`` and as many threads as torch takes by itself.  It shares no code with
-:mod:`mgcore`: images, labels and a start come from a file, times and accuracies are printed.
+``torch.optim.SGD`` and torch's own number of threads.  It shares no code with :mod:`mgcore`: it
+reads images, labels and initial weights from a file and prints times and accuracies.
 
 Run as ``python plain_script.py FILE.npz '{"epochs": 2, …}'``.
 """
@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 
 class Net(nn.Module):
-    """Two convolutions, a ReLU after each, a 2×2 mean between them if asked for, a classifier."""
+    """Two convolutions, a ReLU after each, an optional 2×2 mean between them, and a classifier."""
 
     def __init__(self, resolution: int, pooling: bool) -> None:
         super().__init__()
@@ -49,10 +49,10 @@ def train(
     torch.manual_seed(options["seed"])
     net = Net(images.shape[-1], options["pooling"])
     net.load_state_dict(start)
-    stencils = [net.conv1.weight, net.conv2.weight]
+    kernels = [net.conv1.weight, net.conv2.weight]
     optimizer = torch.optim.SGD(
         [
-            {"params": stencils, "weight_decay": options["alpha_theta"]},
+            {"params": kernels, "weight_decay": options["alpha_theta"]},
             {"params": net.classifier.parameters()},
         ],
         lr=options["rate"], momentum=options["momentum"], nesterov=options["nesterov"],
@@ -81,7 +81,7 @@ def accuracy(net: Net, images: torch.Tensor, labels: torch.Tensor) -> float:
 
 
 def main() -> None:
-    """Run the trials that the command line asks for, and print what they took."""
+    """Run the trials that the command line requests; print seconds, accuracies and threads."""
     with np.load(sys.argv[1], allow_pickle=False) as file:
         arrays = {name: torch.from_numpy(file[name]) for name in file.files}
     images, labels = arrays.pop("images"), arrays.pop("labels")
@@ -92,8 +92,8 @@ def main() -> None:
         net = train(images, labels, count, arrays, options | {"seed": seed})
         accuracies.append(accuracy(net, images[count:], labels[count:]))
     seconds = time.perf_counter() - began
-    told = {"seconds": seconds, "accuracies": accuracies, "threads": torch.get_num_threads()}
-    print(json.dumps(told))
+    result = {"seconds": seconds, "accuracies": accuracies, "threads": torch.get_num_threads()}
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
-"""Figures of accuracy against compute, and of how much less of it a way of training needs."""
+"""Figures of error against work, and of the speedups of training strategies."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -12,14 +11,13 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullForma
 
 from mgcore.lab.figures import style
 from mgcore.lab.figures.style import Look
-from mgcore.lab.scales.speedups import Factor, curve
-from mgcore.lab.scales.strategies import WAYS
-from mgcore.lab.verdict.agreement import interval
+from mgcore.lab.scales.speedups import Results, Speedup, mean_curve
+from mgcore.lab.scales.strategies import STRATEGIES
 
-# Colours go together with a marker and a line of their own.
+# Strategies differ in marker and line as well as in colour.
 LOOKS = dict(
     zip(
-        WAYS,
+        STRATEGIES,
         (
             Look("#222222", "o", "-", "fine only"),
             Look("#cc5500", "^", "--", "copied (progressive resizing)"),
@@ -32,40 +30,28 @@ LOOKS = dict(
         strict=True,
     )
 )
-Results = Sequence[Mapping[str, Any]]
-
-
-def means(results: Results, way: str, what: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and half-width of the 95 % interval for each budget, NaN where one diverged."""
-    pairs = [
-        interval(column) if np.isfinite(column).all() else (math.nan, math.nan)
-        for column in curve(results, way, what).T
-    ]
-    return tuple(
-        np.array([math.nan if v is None else v for v in each]) for each in zip(*pairs, strict=True)
-    )
 
 
 @style.styled
 def pareto_plot(results: Results, title: str, target: float | None = None) -> Figure:
-    """Draw the error against compute: floating-point operations, and seconds of one core.
+    """Draw the validation error against floating-point operations and seconds of one core.
 
     Parameters
     ----------
     results : sequence
-        From :func:`mgcore.lab.scales.work_grid.read_pareto`.
+        From :func:`mgcore.lab.scales.work_grid.read_results`.
     title : str
     target : float, optional
-        Accuracy in percent that is marked.
+        Accuracy in percent, marked by a line.
     """
     figure = style.card(5.2, title)
     axes = figure.subplots(1, 2, sharey=True)
-    for ax, what, scale, unit in zip(
+    for ax, quantity, scale, unit in zip(
         axes, ("flops", "seconds"), (1e-12, 1.0), ("TFLOP", "seconds of one core"), strict=True
     ):
-        for way, look in LOOKS.items():
-            x, _ = means(results, way, what)
-            y, half = means(results, way, "accuracy")
+        for strategy, look in LOOKS.items():
+            x, _ = mean_curve(results, strategy, quantity)
+            y, half = mean_curve(results, strategy)
             ax.errorbar(
                 scale * x, 100 - y, yerr=half, color=look.colour, marker=look.marker,
                 linestyle=look.line, markersize=5, linewidth=1.4, elinewidth=0.9, capsize=2,
@@ -83,27 +69,27 @@ def pareto_plot(results: Results, title: str, target: float | None = None) -> Fi
     axes[0].yaxis.set_major_locator(FixedLocator(ticks))
     axes[0].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes[0].yaxis.set_minor_formatter(NullFormatter())
-    axes[0].set_ylabel("validation images named wrongly, %")
+    axes[0].set_ylabel("misclassified validation images, %")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2)
     return figure
 
 
 @style.styled
-def factors_plot(factors: Mapping[str, Sequence[Factor]], title: str) -> Figure:
-    """Draw how many times less work each way needs for an accuracy, with 95 % intervals.
+def speedups_plot(speedups: Mapping[str, Sequence[Speedup]], title: str) -> Figure:
+    """Draw the speedup of each strategy for an accuracy, with its 95 % interval.
 
     Parameters
     ----------
-    factors : mapping
-        By the name of a panel, ways in the same order.
+    speedups : mapping of str to sequence of Speedup
+        By the name of a panel; the same strategies in each, in the same order.
     title : str
     """
     figure = style.card(3.2, title)
-    axes = np.atleast_1d(figure.subplots(1, len(factors), sharey=True))
-    for ax, (name, some) in zip(axes, factors.items(), strict=True):
-        for place, one in enumerate(some):
-            look = LOOKS[one.way]
+    axes = np.atleast_1d(figure.subplots(1, len(speedups), sharey=True))
+    for ax, (name, panel) in zip(axes, speedups.items(), strict=True):
+        for place, one in enumerate(panel):
+            look = LOOKS[one.strategy]
             if math.isnan(one.mean):
                 ax.annotate(
                     f"reached by {one.reached} of {one.seeds}", (1, place), va="center",
@@ -117,16 +103,16 @@ def factors_plot(factors: Mapping[str, Sequence[Factor]], title: str) -> Figure:
         ax.axvline(1, color=style.MUTED, linewidth=0.8)
         ax.set_xscale("log")
         ax.set(title=name, xlabel="times less work")
-        ax.set_xlim(0.1, 10)  # an interval over few seeds may be wider than that
+        ax.set_xlim(0.1, 10)  # intervals over few seeds may be wider
         ax.xaxis.set_major_locator(FixedLocator([0.25, 1, 4]))
-        ax.xaxis.set_major_formatter(FuncFormatter(_spell))
+        ax.xaxis.set_major_formatter(FuncFormatter(_as_fraction))
         ax.xaxis.set_minor_formatter(NullFormatter())
         ax.grid(axis="x")
-    ways = [one.way for one in next(iter(factors.values()))]
-    axes[0].set_yticks(range(len(ways)), [LOOKS[way].label for way in ways])
-    axes[0].set_ylim(len(ways) - 0.5, -0.5)
+    strategies = [one.strategy for one in next(iter(speedups.values()))]
+    axes[0].set_yticks(range(len(strategies)), [LOOKS[name].label for name in strategies])
+    axes[0].set_ylim(len(strategies) - 0.5, -0.5)
     return figure
 
 
-def _spell(value: float, _: int) -> str:
+def _as_fraction(value: float, _: int) -> str:
     return f"{value:g}" if value >= 1 else f"1/{1 / value:g}"

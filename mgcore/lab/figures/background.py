@@ -1,7 +1,7 @@
-"""The figures of the chapter on networks, as functions of data (thesis §2.1–2.2).
+"""Figures of the chapter on networks (thesis §2.1–2.2).
 
-Curves are drawn in the looks of :mod:`mgcore.lab.figures.style`, so that none is told from another by its
-colour alone; here they do not mean the starts of a fine network.
+Curves have the colours and lines of :mod:`mgcore.lab.figures.style`, which here do not stand for
+the initialisations of a fine network.
 """
 
 from __future__ import annotations
@@ -12,13 +12,10 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, NullLocator
 
 from mgcore.lab.figures import style
-from mgcore.lab.figures.style import LOOKS
-
-PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
-SERIES = [LOOKS[name] for name in ("new", "transfer", "multigrid", "coarse")]
+from mgcore.lab.figures.style import SERIES
 
 
 def _line(number: int, **changes: Any) -> dict[str, Any]:
@@ -88,8 +85,8 @@ def responses(rows: Mapping[str, Mapping[str, np.ndarray]], title: str, note: st
 def losses() -> Figure:
     """Draw the error and the cross-entropy of one example of two classes against its margin.
 
-    To see: the error is flat almost everywhere, so its gradient says nothing; the cross-entropy
-    falls everywhere, and passes log 2 where the error jumps.
+    To see: the error is constant almost everywhere, so its gradient is zero; the cross-entropy
+    decreases everywhere, and equals log 2 where the error jumps.
     """
     figure = style.card(2.9, "Two ways to count a mistake")
     ax = figure.subplots()
@@ -176,7 +173,7 @@ def overfitting(
     right.set_title("after equally many steps")
     right.xaxis.set_major_locator(FixedLocator(list(sizes)[:: 2 if len(sizes) > 6 else 1]))
     right.xaxis.set_minor_locator(NullLocator())
-    right.xaxis.set_major_formatter(PLAIN)
+    right.xaxis.set_major_formatter(style.PLAIN)
     for ax in (left, right):
         ax.grid(axis="y")
         ax.legend()
@@ -215,7 +212,7 @@ def operators(convolution: np.ndarray, dense: np.ndarray) -> Figure:
 
 @style.styled
 def depths(curves: Mapping[str, Mapping[int, np.ndarray]]) -> Figure:
-    """Draw the training loss of networks of several depths, a panel for each way to chain layers.
+    """Draw the training loss of networks of several depths, a panel for each architecture.
 
     Parameters
     ----------
@@ -223,11 +220,11 @@ def depths(curves: Mapping[str, Mapping[int, np.ndarray]]) -> Figure:
         Loss before training and after each epoch, under the number of layers.
     """
     figure = style.card(3.2, "Does depth help?  Loss on the training images")
-    for number, (name, of) in enumerate(curves.items()):
+    for number, (name, losses) in enumerate(curves.items()):
         ax = figure.add_subplot(
             1, len(curves), 1 + number, sharey=figure.axes[0] if number else None
         )
-        for place, (depth, loss) in enumerate(of.items()):
+        for place, (depth, loss) in enumerate(losses.items()):
             layers = f"{depth} layer{'s' * (depth != 1)}"
             ax.plot(loss, **_line(place), marker=SERIES[place].marker, markersize=5, label=layers)
         ax.set(xlabel="epoch", title=name)

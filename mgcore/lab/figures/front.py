@@ -1,4 +1,4 @@
-"""The figure of the front page: what retraining reaches, on images seen and on fresh ones."""
+"""The figure of the front page: accuracy after retraining, on training and validation images."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from mgcore.lab.figures import style
 from mgcore.lab.figures.style import LOOKS, MUTED, THESIS
 from mgcore.lab.verdict.agreement import interval
 
-# Filled and hollow tell records apart elsewhere, so the images seen in training get a stroke.
+# Filled and hollow markers distinguish records in other figures, so training images get a stroke.
 DOT = {"marker": "o", "markersize": 7, "linestyle": "none", "clip_on": False}
 SEEN = {"marker": "|", "markersize": 13, "markeredgewidth": 2.2, "linestyle": "none",
         "clip_on": False}  # fmt: skip
 
 
-class Row(NamedTuple):
+class AccuracyRow(NamedTuple):
     """One line of the figure: accuracies in % of one network, a value a trial."""
 
     label: str
     training: Sequence[float]
     validation: Sequence[float]
-    printed: bool = False  # the thesis's own, which has no trials
+    printed: bool = False  # numbers of the thesis, which have no trials
 
 
 @style.styled
-def gaps(starts: Mapping[str, Sequence[Row]]) -> Figure:
+def accuracy_bars(starts: Mapping[str, Sequence[AccuracyRow]]) -> Figure:
     """Draw training and validation accuracy as the two ends of a bar, whose length is the gap.
 
-    To see: how long the bars of one start are beside those of the other, and where they vanish.
+    To see: the lengths of the bars for each initialisation, and which of them vanish.
 
     Parameters
     ----------
-    starts : mapping of str to sequence of Row
-        A panel for each start; every panel has the same rows, the first on top.
+    starts : mapping of str to sequence of AccuracyRow
+        A panel for each initialisation; every panel has the same rows, the first on top.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def gaps(starts: Mapping[str, Sequence[Row]]) -> Figure:
     """
     labels = [[row.label for row in rows] for rows in starts.values()]
     if any(one != labels[0] for one in labels):
-        raise ValueError(f"starts has panels with the rows {labels}; accepted: the same in each.")
+        raise ValueError(f"Every panel must have the same rows, got {labels}.")
     figure = style.card(0.47 * len(labels[0]) + 1.4, "After retraining, in % of digits read right")
     axes = figure.subplots(1, len(starts), sharex=True, sharey=True, squeeze=False)[0]
     for ax, (start, rows) in zip(axes, starts.items(), strict=True):
@@ -68,7 +68,7 @@ def gaps(starts: Mapping[str, Sequence[Row]]) -> Figure:
     return figure
 
 
-def _bar(ax: Axes, place: int, row: Row, colour: str) -> None:
+def _bar(ax: Axes, place: int, row: AccuracyRow, colour: str) -> None:
     """Draw one row: two markers, the bar between them, and its length in points."""
     ends = []
     for values, seen in ((row.training, True), (row.validation, False)):

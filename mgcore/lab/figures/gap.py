@@ -1,22 +1,29 @@
-"""The figure of the gap's mechanism: what images hold, what stencils make of it, what is unseen."""
+"""Figures of the generalization gap: its size in each network, and its mechanism by frequency."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from mgcore.lab.choices.gap_spectra import Spectrum
 from mgcore.lab.figures import style
-from mgcore.lab.figures.style import LOOKS
+from mgcore.lab.figures.style import LOOKS, THESIS
+from mgcore.lab.protocol import CONDITIONS
+from mgcore.lab.protocol.printed_tables import Pairs
+from mgcore.lab.records.schema import Trial
+from mgcore.lab.verdict.metrics import cell
+
+Trials = Sequence[Trial]
 
 
 @style.styled
 def mechanism(
     images: Mapping[str, Spectrum], gains: Mapping[str, Spectrum], shares: Mapping[str, float]
 ) -> Figure:
-    """Draw the power of images, the gain of stencils, and the share that training never shows.
+    """Draw the power of images, the gain of kernels, and the share that training leaves out.
 
     Parameters
     ----------
@@ -67,3 +74,40 @@ def mechanism(
 def _beyond(ax: Axes) -> None:
     ax.axvspan(0.5, 1, color=style.GRID, zorder=-2, linewidth=0)
     ax.set_xlim(0, 1)
+
+
+@style.styled
+def generalization_gaps(
+    panels: Mapping[str, tuple[Mapping[str, Trials], Mapping[str, Pairs]]],
+) -> Figure:
+    """Draw training minus validation accuracy after the last epoch, a panel for each network.
+
+    To see: which initialisation has a gap, in which network, and the thesis's value (diamond).
+
+    Parameters
+    ----------
+    panels : mapping
+        By heading: trials by the name of their images, and the thesis's table.
+    """
+    figure = style.card(3.1, "Generalization gap: training minus validation accuracy at the end")
+    axes = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
+    names: list[str] = []
+    for ax, (heading, (records, thesis)) in zip(axes, panels.items(), strict=True):
+        names = list(records)
+        for place, arm in enumerate(reversed(CONDITIONS)):
+            samples = [[cell(t, f"{arm}.last.gap") for t in some] for some in records.values()]
+            style.draw_intervals(ax, place, arm, samples, 0.22)
+            ax.plot(thesis[arm]["training"][1] - thesis[arm]["validation"][1], place, **THESIS)
+        counts = sorted({len(trials) for trials in records.values()})
+        ax.set_title(f"{heading} ({' and '.join(map(str, counts))} trials)")
+        ax.set(
+            yticks=range(len(CONDITIONS)), yticklabels=list(reversed(CONDITIONS)), xlabel="points"
+        )
+        ax.set_ylim(-0.5, len(CONDITIONS) - 0.5)
+        ax.axvline(0, color=style.MUTED, linewidth=0.8)
+        ax.grid(axis="x")
+        ax.tick_params(axis="y", length=0)
+        ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    handles = [*style.record_handles(names), style.handle(**THESIS)]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+    return figure

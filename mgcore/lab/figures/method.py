@@ -1,7 +1,7 @@
-"""The figures of the chapter on the method (thesis §3), as functions of data.
+"""Figures of the chapter on the method (thesis §3).
 
-Grids, what two grids do to waves and to stencils, the two networks, the smoothed start, and the
-trust region.  Every number drawn is an argument; titles and notes say how to read a figure.
+The two grids, their effect on waves and kernels, the two networks, the smoothed initial weights
+and the trust region.  Every number drawn is an argument.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mgcore.lab.figures import style
 from mgcore.lab.figures.style import INK, LOOKS, MUTED
 from mgcore.lab.verdict.metrics import roughness
 
-# What is done to a stencil has the look of the network that has it done.
+# A treatment of kernels has the look of the network that uses it.
 COPIED, REFINED, COARSE = LOOKS["transfer"], LOOKS["multigrid"], LOOKS["coarse"]
 _LINES = {  # by a word in the label of a curve
     "copied": {"color": COPIED.colour, "linestyle": COPIED.line},
@@ -32,15 +32,15 @@ ROUNDING = 1e-12  # of float64, in stencils whose entries are about 1
 Pictures = Mapping[str, np.ndarray]
 
 
-class Stage(NamedTuple):
-    """A tensor on its way through a network: how it was made, and its shape."""
+class LayerOutput(NamedTuple):
+    """The output of a layer: the label of the operation that made it, and its shape."""
 
     made_by: str
     channels: int
     side: int
 
 
-class Case(NamedTuple):
+class Subproblem(NamedTuple):
     """A subproblem (3.7) in two dimensions: m(p) = gᵀp + ½ pᵀBp in a disc, and a path in it."""
 
     title: str
@@ -52,7 +52,7 @@ class Case(NamedTuple):
 
 @style.styled
 def grids(coarse: np.ndarray, prolonged: Pictures, pictures: Pictures) -> Figure:
-    """Draw the two cell-centred grids, P along a line, and an image there and back (§3.1.1).
+    """Draw the two cell-centred grids, P along a line, and R and P on an image (§3.1.1).
 
     Parameters
     ----------
@@ -95,9 +95,9 @@ def grids(coarse: np.ndarray, prolonged: Pictures, pictures: Pictures) -> Figure
 
 @style.styled
 def row_differences(maps: Pictures) -> Figure:
-    """Draw for each coarse cell how far its row of R K P is from the coarse stencil's (§3.1.2).
+    """Draw the distance of each row of R K P from that of the coarse kernel (§3.1.2).
 
-    Up to ``ROUNDING`` they are equal.
+    Differences up to ``ROUNDING`` count as none.
     """
     figure = style.card(2.9, "Rows of R K P that are not the coarse stencil")
     limit = max([np.max(rows) for rows in maps.values()] + [ROUNDING])
@@ -139,7 +139,7 @@ def frequencies(panels: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 @style.styled
 def responses(rows: Mapping[str, Pictures]) -> Figure:
-    """Draw parts of an image and what stencils make of them, in one colour scale for all.
+    """Draw parts of an image and the responses of kernels to them, in one colour scale.
 
     Parameters
     ----------
@@ -186,10 +186,10 @@ def weight_sheets(sheets: Pictures) -> Figure:
 
 
 @style.styled
-def architectures(networks: Mapping[str, Sequence[Stage]]) -> Figure:
-    """Draw networks as the tensors that pass through them, with shapes (§3.2).
+def architectures(networks: Mapping[str, Sequence[LayerOutput]]) -> Figure:
+    """Draw networks as the sequence of their layers' outputs, with shapes (§3.2).
 
-    Squares are as wide as the maps; the number of sheets hints at the channels.
+    The width of a square is that of the maps; more sheets stand for more channels.
     """
     figure = style.card(1.55 * len(networks) + 0.4, "The two networks: what passes through them")
     longest = max(len(stages) for stages in networks.values())
@@ -219,7 +219,7 @@ def architectures(networks: Mapping[str, Sequence[Stage]]) -> Figure:
 
 
 @style.styled
-def trust_regions(cases: Sequence[Case]) -> Figure:
+def trust_regions(cases: Sequence[Subproblem]) -> Figure:
     """Draw the model's contours, the trust region and the path of conjugate gradients ((3.7))."""
     figure = style.card(3.3, "CG-Steihaug in two dimensions")
     for ax, case in zip(figure.subplots(1, len(cases), squeeze=False)[0], cases, strict=True):
@@ -235,7 +235,7 @@ def trust_regions(cases: Sequence[Case]) -> Figure:
     return figure
 
 
-def _trust_region(ax: Axes, case: Case) -> None:
+def _trust_region(ax: Axes, case: Subproblem) -> None:
     """Draw one case; the window is a little wider than the disc and the path."""
     reach = 1.2 * max(case.radius, float(np.abs(case.path).max()))
     x, y = np.meshgrid(*[np.linspace(-reach, reach, 121)] * 2)

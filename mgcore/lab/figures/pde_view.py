@@ -1,7 +1,4 @@
-"""Figures of the chapter on the PDE view: flows, orders, operators and pictures changing in time.
-
-As in :mod:`mgcore.lab.figures.results`, each is a function of data and returns a figure that shows itself.
-"""
+"""Figures of the chapter on the PDE view: flows, orders, operators and pictures over time."""
 
 from __future__ import annotations
 
@@ -14,33 +11,30 @@ from matplotlib.colors import CenteredNorm
 from matplotlib.figure import Figure
 
 from mgcore.lab.figures import style
-from mgcore.lab.figures.style import LOOKS
+from mgcore.lab.figures.style import LOOKS, SERIES
 from mgcore.operators import OPERATORS
-
-# Looks of a few curves: those of the networks, which a test keeps apart for all colour vision.
-CURVES = [LOOKS[name] for name in ("new", "transfer", "multigrid", "coarse")]
 
 
 @style.styled
 def flow_paths(exact: np.ndarray, rough: Mapping[str, np.ndarray]) -> Figure:
     """Draw the paths of a few points through residual networks of different step sizes.
 
-    To see: a network with few layers and a large step walks past the flow that one with many
-    layers and a small step follows.
+    To see: a network with many layers and a small step follows the flow; one with few layers and
+    a large step departs from it.
 
     Parameters
     ----------
     exact : ndarray, shape (times, points, 2)
         The flow itself, finely sampled.
     rough : mapping of str to ndarray, shape (layers + 1, points, 2)
-        A panel for each, under its name.
+        Paths through networks by the title of their panel.
     """
     figure = style.card(3.1, "Two features on their way through residual networks")
     axes = figure.subplots(1, len(rough), sharex=True, sharey=True, squeeze=False)[0]
     far = 1.08 * max(float(np.abs(path).max()) for path in (exact, *rough.values()))
     for ax, (name, path) in zip(axes, rough.items(), strict=True):
         for point in range(exact.shape[1]):
-            look = CURVES[point % len(CURVES)]
+            look = SERIES[point % len(SERIES)]
             ax.plot(*exact[:, point].T, color=style.MUTED, linewidth=3.5, alpha=0.35)
             ax.plot(*path[:, point].T, color=look.colour, marker=look.marker, linewidth=1,
                     markersize=max(2.2, 5 - 0.1 * len(path)))  # fmt: skip
@@ -62,9 +56,9 @@ def stability(
     growth: Mapping[str, Sequence[float]],
     modes: Mapping[str, complex],
 ) -> Figure:
-    """Draw a rotation and a decay as two methods see them, and where the methods are stable.
+    """Draw two methods on a rotation and on a decay, and their regions of stability.
 
-    To see: Euler leaves the circle, a decay is lost only if steps are large; and where hλ lies.
+    To see: Euler leaves the circle; a decay becomes unstable for large steps only; the place of hλ.
 
     Parameters
     ----------
@@ -79,13 +73,13 @@ def stability(
     left, middle, right = figure.subplots(1, 3)
     circle = np.exp(1j * np.linspace(0, 2 * np.pi, 200))
     left.plot(circle.real, circle.imag, color=style.MUTED, linewidth=3.5, alpha=0.35)
-    for look, (name, path) in zip(CURVES, rotation.items(), strict=False):
+    for look, (name, path) in zip(SERIES, rotation.items(), strict=False):
         left.plot(*path.T, color=look.colour, marker=look.marker, markersize=3.5, linewidth=1,
                   label=name)  # fmt: skip
     far = 1.08 * max(float(np.abs(path).max()) for path in rotation.values())
     left.set(title="rotation", xlabel="feature 1", ylabel="feature 2")
     left.set(xlim=(-far, far), ylim=(-far, far))
-    for look, (name, (times, values)) in zip(CURVES, decay.items(), strict=False):
+    for look, (name, (times, values)) in zip(SERIES, decay.items(), strict=False):
         middle.plot(times, values, color=look.colour, marker=look.marker, linestyle=look.line,
                     markersize=3.5, linewidth=1.2, label=name)  # fmt: skip
     middle.axhline(0, color=style.MUTED, linewidth=0.8)
@@ -100,7 +94,7 @@ def stability(
 def _regions(ax: Axes, growth: Mapping[str, Sequence[float]], modes: Mapping[str, complex]) -> None:
     """Draw where a step of each method makes no mode longer: |r(hλ)| ≤ 1."""
     x, y = np.meshgrid(np.linspace(-4.4, 2.0, 321), np.linspace(-3.2, 3.2, 321))
-    for look, line, (name, taylor) in zip(CURVES, ("-", "--", ":"), growth.items(), strict=False):
+    for look, line, (name, taylor) in zip(SERIES, ("-", "--", ":"), growth.items(), strict=False):
         size = np.abs(np.polyval(taylor[::-1], x + 1j * y))
         ax.contourf(x, y, size, levels=[0, 1], colors=[look.colour], alpha=0.16)
         ax.contour(x, y, size, levels=[1], colors=[look.colour], linestyles=line, linewidths=1.3)
@@ -124,7 +118,7 @@ def orders(
     """
     figure = style.card(3.5, title)
     ax = figure.subplots()
-    for look, (name, error) in zip(CURVES, errors.items(), strict=False):
+    for look, (name, error) in zip(SERIES, errors.items(), strict=False):
         ax.loglog(h, error, color=look.colour, marker=look.marker, linestyle=look.line,
                   markersize=5, label=name)  # fmt: skip
     for name, slope in slopes.items():
@@ -142,7 +136,7 @@ def orders(
 
 @style.styled
 def nine_operators(stencils: np.ndarray, responses: np.ndarray) -> Figure:
-    """Draw the stencils of the nine operators and what each makes of an image.
+    """Draw the kernels of the nine operators and their responses to an image.
 
     To see: derivatives along u (downwards in the table) find horizontal edges, along v vertical
     ones; the higher the order, the rougher the response.
@@ -186,9 +180,9 @@ def _numbers(ax: Axes, values: np.ndarray, limit: float) -> None:
 def kernel_operators(
     kernels: Mapping[str, np.ndarray], beta: Sequence[Mapping[str, np.ndarray]]
 ) -> Figure:
-    """Draw a kernel as it is on each grid, and its nine coefficients β.
+    """Draw a kernel on each grid, and its nine coefficients β.
 
-    To see: which operators it is made of, and in which versions they are the same.
+    To see: the operators of the kernel, and the versions in which they agree.
 
     Parameters
     ----------

@@ -1,23 +1,27 @@
-"""One style for every figure of the book: the card it lies on, the looks of arms, of the thesis.
+"""The style of every figure of the book: size, background, colours and markers.
 
-Nothing here is read from or written to pyplot: a figure is a value, drawn alike whatever settings
-the notebook has, and shows itself where it is the last expression of a cell.
+Nothing here reads or changes pyplot's state.  A figure is a value, independent of the settings of
+the notebook, and is shown as the last expression of a cell.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, TypeVar
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import FuncFormatter
 from PIL import Image
+
+from mgcore.lab.verdict.agreement import interval
 
 WIDTH = 7.0  # inches: the text width of the site
 DPI = 150  # sharp where a page shows the 7 inches on 770 pixels of a dense screen
@@ -31,7 +35,7 @@ GRID = "#dededa"
 
 @dataclass(frozen=True)
 class Look:
-    """How one network is drawn: never by colour alone."""
+    """Colour, marker, line and label of one network; no two networks differ in colour alone."""
 
     colour: str
     marker: str
@@ -47,6 +51,10 @@ LOOKS = {
     "transfer": Look("#cc5500", "^", (0, (6, 1.5, 1, 1.5)), "transfer"),
     "multigrid": Look("#5b0f4f", "v", "-", "multigrid"),
 }
+
+# The same looks for curves that belong to no network.
+SERIES = [LOOKS[name] for name in ("new", "transfer", "multigrid", "coarse")]
+PLAIN = FuncFormatter(lambda value, _: f"{value:g}")  # tick labels without exponents
 
 THESIS: dict[str, Any] = {
     "marker": "D", "markersize": 7.5, "markerfacecolor": "none", "markeredgecolor": "black",
@@ -68,8 +76,8 @@ _SETTINGS: dict[str, Any] = {
 }  # fmt: skip
 
 
-class Card(Figure):
-    """A figure that Jupyter shows by itself, without pyplot, always in the same bytes."""
+class PageFigure(Figure):
+    """A figure that Jupyter shows without pyplot, with the same bytes at every call."""
 
     def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
         width, height = (round(SHOWN * inches) for inches in self.get_size_inches())
@@ -91,7 +99,7 @@ F = TypeVar("F", bound=Callable[..., Figure])
 
 
 def styled(function: F) -> F:
-    """Make a function that draws a figure use this style, whatever the caller's settings."""
+    """Decorate a function that draws a figure, so that it uses this style and no other settings."""
 
     @wraps(function)
     def draw(*arguments: Any, **options: Any) -> Figure:
@@ -99,29 +107,29 @@ def styled(function: F) -> F:
             mpl.rcdefaults()
             mpl.rcParams.update(_SETTINGS)
             figure = function(*arguments, **options)
-            # Ticks are made when first drawn, and take the settings of that moment.
+            # Matplotlib makes ticks at the first drawing, with the settings of that moment.
             figure.draw_without_rendering()
         return figure
 
     return draw  # type: ignore[return-value]
 
 
-def card(height: float, title: str, layout: str = "constrained") -> Card:
+def card(height: float, title: str, layout: str = "constrained") -> PageFigure:
     """Return an empty figure, as wide as the page's text, with its title."""
-    figure = Card(figsize=(WIDTH, height), dpi=DPI, layout=layout, facecolor=CARD)
+    figure = PageFigure(figsize=(WIDTH, height), dpi=DPI, layout=layout, facecolor=CARD)
     figure.suptitle(title, x=0.012, ha="left")
-    # Notebooks crop figures to what is drawn; this keeps the card's padding from being cropped.
+    # Notebooks crop figures to their content; this rectangle protects the padding.
     figure.add_artist(Rectangle((0, 0), 1, 1, transform=figure.transFigure, color=CARD, zorder=-9))
     return figure
 
 
 def note(figure: Figure, text: str) -> None:
-    """Write one or two lines under the axes: how to read the figure."""
+    """Write one or two lines on how to read the figure below the axes."""
     figure.supxlabel(text, x=0.012, ha="left", fontsize=9, color=MUTED)
 
 
 def bare(axes: Axes) -> None:
-    """Take away ticks and spines: for pictures."""
+    """Remove ticks and spines from axes that show a picture."""
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
 
@@ -129,6 +137,42 @@ def bare(axes: Axes) -> None:
 def handle(**look: Any) -> Line2D:
     """Return a legend entry that looks like a line or marker of these properties."""
     return Line2D([], [], **look)
+
+
+def record_handles(names: Iterable[str]) -> list[Line2D]:
+    """Return legend entries of records that share axes: the first filled, the others hollow."""
+    look = {"color": MUTED, "marker": "o", "linestyle": "-", "markersize": 6}
+    return [
+        handle(**look, markerfacecolor=CARD if number else MUTED, label=name)
+        for number, name in enumerate(names)
+    ]
+
+
+def draw_intervals(
+    axes: Axes, row: float, name: str, samples: Sequence[Iterable[float]], spread: float = 0.25
+) -> None:
+    """Draw means with 95 % intervals of one network beside each other, a sample for each record.
+
+    Parameters
+    ----------
+    axes : Axes
+    row : float
+        Vertical place of the network.
+    name : str
+        A key of :data:`LOOKS`.
+    samples : sequence of iterables of float
+        One value a trial; the first sample has a filled marker, the others hollow ones.
+    spread : float
+        Largest vertical distance of a sample from the row.
+    """
+    look = LOOKS[name]
+    lanes = np.linspace(spread, -spread, len(samples)) if len(samples) > 1 else [0.0]
+    for number, (lane, values) in enumerate(zip(lanes, samples, strict=True)):
+        mean, half = interval(values)
+        axes.errorbar(
+            mean, row + lane, xerr=half, color=look.colour, marker=look.marker, markersize=6,
+            markerfacecolor=CARD if number else look.colour, capsize=3, elinewidth=1.4,
+        )  # fmt: skip
 
 
 def network_handle(name: str) -> Line2D:

@@ -1,7 +1,6 @@
 """The ledger: every claim of the thesis with its verdict, from the committed records and checks.
 
-One place for the claims page, the front page, the tests and the prose: whoever quotes a verdict
-takes it from here.
+The claims page, the status page, the tests and the prose take every verdict from here.
 """
 
 from __future__ import annotations
@@ -12,8 +11,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from mgcore.lab.pages.evidence import verdicts
 from mgcore.lab.pages.tables import Link, Table
+from mgcore.lab.pages.verdicts import decide_claims
 from mgcore.lab.records.study import Study, recorded
 from mgcore.lab.verdict.checks import CHECKS
 from mgcore.lab.verdict.claims import Claim, Verdict, read_claims
@@ -23,13 +22,13 @@ from mgcore.lab.verdict.readings import READINGS
 WORDS = (
     "reproduced", "not reproduced", "reversed", "corrected", "not decidable", "undecided",
 )  # fmt: skip
-# The study that decides, where a claim is put to several: the images on which the thesis's tables
-# come out nearest to what is printed; of the optimizers the textbook's method with most trials.
+# The study that decides if a claim names several: the one on the images that bring the results
+# nearest to the thesis's tables; of the optimizers, the textbook's method with most trials.
 DECIDING = (
     "baseline-prolonged", "pooling-prolonged", "classifier-unpooled", "joint-pooled",
     "no-smoothness", "no-dct",
 )  # fmt: skip
-# Where the evidence stands, by what the thesis is quoted from: page and heading.
+# Page and heading of the evidence, by the table or figure of the thesis.
 _ERRATA = ("errata", "chapter-3-between-the-grids")
 _PLACES = {
     "Table 4.1": ("baseline", "table-4-1"),
@@ -68,11 +67,11 @@ class Entry:
     ----------
     claim : Claim
     word : str
-        One of :data:`WORDS`: of the deciding study, or of the check.
+        The verdict, one of :data:`WORDS`, of the deciding study or of the check.
     shown : str
-        The evidence in a line: estimate with its interval and trials, or what a check computed.
+        The evidence in a line: estimate with interval and trials, or the result of a check.
     others : dict of str to Verdict
-        What other studies say, by name.
+        Verdicts of the other studies, by name.
     """
 
     claim: Claim
@@ -89,7 +88,7 @@ def deciding(claim: Claim, found: dict[str, Verdict]) -> str:
     return next(name for name in claim.studies if name in found)
 
 
-def ledger(file: Path | None = None) -> list[Entry]:
+def read_ledger(file: Path | None = None) -> list[Entry]:
     """Return every claim of the book with its verdict.
 
     Parameters
@@ -100,7 +99,7 @@ def ledger(file: Path | None = None) -> list[Entry]:
     Raises
     ------
     ValueError
-        If a claim names a check that is not there.
+        If a claim names a check that does not exist.
     """
     claims = read_claims(file)
     return [_checked(claim) if claim.check else _measured(claim) for claim in claims]
@@ -110,7 +109,9 @@ def _checked(claim: Claim) -> Entry:
     known = CHECKS | READINGS
     if claim.check not in known:
         options = ", ".join(repr(name) for name in known)
-        raise ValueError(f"claim {claim.id!r} names check={claim.check!r}; accepted: {options}.")
+        raise ValueError(
+            f"The check of claim {claim.id!r} must be one of {options}, got {claim.check!r}."
+        )
     finding = known[claim.check]()
     return Entry(claim, finding.word, finding.shown, {})
 
@@ -119,7 +120,7 @@ def _measured(claim: Claim) -> Entry:
     names = {*claim.studies, *claim.against.values()}
     studies = {name: study for name in names if (study := _study(name, claim.tier))}
     mine = {name: studies[name] for name in claim.studies if name in studies}
-    found = verdicts([claim], mine, studies).get(claim.id, {})
+    found = decide_claims([claim], mine, studies).get(claim.id, {})
     if not found:
         return Entry(claim, "undecided", "not recorded yet", {})
     name = deciding(claim, found)
@@ -139,7 +140,7 @@ def counts(entries: Sequence[Entry]) -> dict[str, int]:
 
 
 def criterion(claim: Claim) -> str:
-    """Return in words what a claim asks for to be reproduced."""
+    """Return the criterion of a claim in words."""
     if claim.check:
         return "by computation"
     sign = " ÷ " if claim.ratio else " − "
@@ -148,7 +149,7 @@ def criterion(claim: Claim) -> str:
 
 
 def ledger_table(entries: Sequence[Entry], caption: str = "") -> Table:
-    """Return the ledger: statement, the thesis's number, what was found, the verdict."""
+    """Return the ledger as a table: statement, the thesis's number, our result, the verdict."""
     rows = []
     for entry in entries:
         claim = entry.claim
@@ -159,13 +160,14 @@ def ledger_table(entries: Sequence[Entry], caption: str = "") -> Table:
             found.append(f"{name}: {verdict}, {verdict.word}{own}")
         rows.append(
             [f"{' '.join(claim.text.split())} (§{claim.section}, {claim.kind})", thesis,
-             "\n".join(" ".join(part.split()) for part in found), Link(entry.word, place(claim))]
+             "\n".join(" ".join(part.split()) for part in found),
+             Link(entry.word, evidence_page(claim))]
         )  # fmt: skip
     anchors = [f"claim-{entry.claim.id}" for entry in entries]
     return Table(["statement", "thesis", "found", "verdict"], rows, caption, anchors)
 
 
-def place(claim: Claim) -> str:
+def evidence_page(claim: Claim) -> str:
     """Return the page, from within the book's folder, on which the evidence is shown."""
     page, heading = _PLACES_BY_ID.get(claim.id) or _PLACES.get(claim.source, _ERRATA)
     return f"{page}.html" + (f"#{heading}" if heading else "")

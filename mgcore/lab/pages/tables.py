@@ -1,25 +1,31 @@
-"""Tables for notebooks, as HTML and as plain text, and the intervals that stand in them."""
+"""Tables for notebooks: HTML with header cells on a page, aligned text elsewhere."""
 
 from __future__ import annotations
 
 import html
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
-import numpy as np
-
-from mgcore.lab.protocol import CONDITIONS
-from mgcore.lab.protocol.printed_tables import Pairs
-from mgcore.lab.records.schema import Trial
 from mgcore.lab.verdict.agreement import interval
-from mgcore.lab.verdict.metrics import at_epoch, trials_of
 
-DECIMALS = {"accuracy": 1, "loss": 3, "objective": 2}
 PROSE, FOLD = 32, 60  # characters a line
-_CAPTIONS = {"accuracy": "Accuracy in %", "loss": "Loss", "objective": "Objective"}
+
+
+def mean_with_interval(values: Iterable[float], digits: int) -> str:
+    """Return a mean over trials ± the half-width of its 95 % interval, as text.
+
+    One trial has no interval, so that its value stands alone.
+
+    Examples
+    --------
+    >>> mean_with_interval([1.0, 2.0, 3.0], 1), mean_with_interval([4.0], 2)
+    ('2.0 ± 2.5', '4.00')
+    """
+    mean, half = interval(values)
+    return f"{mean:.{digits}f}" + ("" if half is None else f" ± {half:.{digits}f}")
 
 
 def _folded(text: str) -> list[str]:
@@ -143,86 +149,3 @@ class Table:
             f'font-variant-numeric: tabular-nums">\n{caption}\n'
             f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
         )
-
-
-def results_table(
-    trials: Sequence[Trial],
-    thesis: Mapping[str, Pairs] | None = None,
-    metric: str = "accuracy",
-    caption: str = "",
-) -> Table:
-    """Return means, intervals and standard deviations of a study, and the thesis's numbers.
-
-    Parameters
-    ----------
-    trials : sequence of trials
-        As :meth:`mgcore.lab.records.record.Record.trials` returns them.
-    thesis : mapping, optional
-        Such as :data:`mgcore.lab.protocol.printed_tables.TABLE_4_1`; its pairs stand at epoch 1 and at the last.
-    metric : {"accuracy", "loss", "objective"}
-    caption : str
-        Put before the sentence that says how to read a cell.
-
-    Returns
-    -------
-    Table
-        A row for each arm; training and validation before retraining (epoch 0), after epoch 1 and
-        after the last, each measured on all images.
-
-    Raises
-    ------
-    ValueError
-        For an unknown metric, or no trials.
-    """
-    if metric not in DECIMALS:
-        options = ", ".join(repr(name) for name in DECIMALS)
-        raise ValueError(f"metric={metric!r}; accepted: {options}.")
-    if not trials:
-        raise ValueError("trials is empty; accepted: at least one trial.")
-    arms = [arm for arm in CONDITIONS if arm in trials[0]["metrics"]]
-    last = trials[0]["metrics"][arms[0]][-1]["epoch"]
-    epochs = sorted({0, 1, last})
-    places = [(images, epoch) for images in ("training", "validation") for epoch in epochs]
-    rows = []
-    for arm in arms:
-        row = [arm]
-        for images, epoch in places:
-            lines = [_measured(at_epoch(trials, arm, epoch, f"{images}_{metric}"), metric)]
-            pair = (thesis or {}).get(arm, {}).get(images)
-            if pair and epoch:
-                # The thesis's second number is of its last epoch, whichever ours is.
-                lines.append(f"thesis {pair[epoch == last and last > 1]:.{DECIMALS[metric]}f}")
-            row.append("\n".join(lines))
-        rows.append(row)
-    how = f"{_CAPTIONS[metric]}: mean of {trials_of(len(trials))}"
-    how += (
-        " ± half-width of its 95 % interval, standard deviation (sd) below."
-        if len(trials) > 1
-        else ": no interval, no standard deviation."
-    )
-    if thesis:
-        how += " The thesis's numbers are means of 20 trials after epochs 1 and 10."
-    columns = ["start", *(f"{images}\nepoch {epoch}" for images, epoch in places)]
-    return Table(columns, rows, f"{caption} {how}".strip())
-
-
-def seconds_table(trials: Sequence[Trial], caption: str = "") -> Table:
-    """Return the seconds that each training run took, by what they were spent on."""
-    phases = [name for name in trials[0]["circumstances"]["seconds"] if name != "whole"]
-    rows = []
-    for phase in phases:
-        spent = [trial["circumstances"]["seconds"][phase] for trial in trials]
-        rows.append([phase, *(f"{np.mean([s[k] for s in spent]):.1f}" for k in _SPENT)])
-    how = f"Seconds, mean of {trials_of(len(trials))}."
-    return Table(["run", *_SPENT], rows, f"{caption} {how}".strip())
-
-
-_SPENT = ("training", "evaluation")
-
-
-def _measured(values: list[float], metric: str) -> str:
-    mean, half = interval(values)
-    places = DECIMALS[metric]
-    if half is None:
-        return f"{mean:.{places}f}"
-    return f"{mean:.{places}f} ± {half:.{places}f}\nsd {np.std(values, ddof=1):.{places}f}"

@@ -1,17 +1,40 @@
-"""What an experiment is: every choice with its source, the named studies, the printed tables."""
+"""The protocol of an experiment, the named studies, and the tables that the thesis prints.
+
+:class:`Protocol` holds every choice with its source, :func:`study_protocol` makes the protocol of a
+named study, and :mod:`mgcore.lab.protocol.printed_tables` holds the thesis's numbers.
+"""
 
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from mgcore.lab.protocol.protocol import CONDITIONS, NEWTONS, TIERS, Protocol
+from mgcore.lab.protocol.studies import (
+    CHAPTERS,
+    DEFAULT_TRIALS,
+    STUDIES,
+    default_dataset,
+    study_protocol,
+)
 
-__all__ = ["CONDITIONS", "NEWTONS", "TIERS", "Protocol"]
+if TYPE_CHECKING:
+    from mgcore.lab.protocol.protocol import (
+        CONDITIONS,
+        GRIDS,
+        NEWTONS,
+        TIERS,
+        Protocol,
+        check_grid,
+    )
+
+# Imported on first use: the names of the studies are known without loading torch.
+_LATE = ("CONDITIONS", "GRIDS", "NEWTONS", "TIERS", "Protocol", "check_grid")
+__all__ = [
+    "CHAPTERS", "CONDITIONS", "DEFAULT_TRIALS", "GRIDS", "NEWTONS", "STUDIES", "TIERS", "Protocol",
+    "check_grid", "default_dataset", "study_protocol",
+]  # fmt: skip
 
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
-        if name in __all__:
-            # Imported on first use: the names of the studies are known without loading torch.
+        if name in _LATE:
             from mgcore.lab.protocol import protocol
 
             return getattr(protocol, name)

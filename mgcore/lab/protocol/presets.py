@@ -1,16 +1,18 @@
-"""The named protocols as data: what each of them sets where the thesis is silent."""
+"""The named protocols as data: the values that each sets where the thesis states none."""
 
 from __future__ import annotations
 
 from typing import Any
 
-# The calibration's choice: the nearest in its third stage of those that its fourth keeps
-# (:mod:`mgcore.lab.choices.calibration`).  A test holds it to the recorded runs.
+# The choice of the calibration (:mod:`mgcore.lab.choices.calibration`): among the candidates that
+# its fourth stage keeps, the one that fitted the thesis best in its third.  A test compares it with
+# the recorded runs.
 CHOSEN: dict[str, Any] = {
     "penalty_scale": 1 / 256, "momentum": 0.0, "stencil_scale": "flat",
     "normalisation": "standardised",
 }  # fmt: skip
-# The calibration's other finalists: as near by the random initialisation, with larger penalties.
+# The other finalists of the calibration: with random initialisation they fit as well, with larger
+# penalties.
 STRONG: dict[str, Any] = {
     "name": "strong", "penalty_scale": 1.0, "momentum": 0.9, "stencil_scale": "meganet",
     "normalisation": "standardised",
@@ -20,8 +22,8 @@ MEDIUM: dict[str, Any] = {
     "normalisation": "standardised",
 }  # fmt: skip
 
-# What each tier changes.  The smoke tier computes in float64, so that its rounded results are the
-# same on every machine and a page that shows them can be compared.
+# The fields that each tier changes.  The smoke tier computes in float64, so that its rounded
+# results, and the pages that show them, are the same on every machine.
 SIZES: dict[str, dict[str, Any]] = {
     "smoke": {
         "n_coarse": 768, "n_fine": 256, "n_validation": 256,

@@ -1,4 +1,4 @@
-"""Every choice of an experiment, with its source: what a study is (thesis §3.2–§4.2)."""
+"""The protocol of an experiment: every choice, with its source (thesis §3.2–§4.2)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any
 
-from mgcore.data.images import DATASETS, NORMALISATIONS, PREPARATIONS
+from mgcore.data.images import DATASETS, NORMALISATIONS, PREPARATIONS, one_of
 from mgcore.grids import PROLONGATIONS
 from mgcore.lab.protocol.presets import CHOSEN, SIZES
 from mgcore.optimize.trust_region import MAX_RADIUS
@@ -17,22 +17,25 @@ from mgcore.thesis.network import PADDINGS, STENCIL_SCALES, map_side
 from mgcore.thesis.objective import Objective
 from mgcore.thesis.sgd import MOMENTUM_RULES
 
+# How a fine network is initialised, by the thesis's words: randomly, with copied kernels, with
+# Galerkin kernels.
 CONDITIONS = ("new", "transfer", "multigrid")
+GRIDS = ("coarse", "fine")
 TIERS = ("smoke", "class", "paper")
 RETRAININGS = ("sgd", "classifier", "joint")
 NEWTONS = ("steihaug", "meganet")
 
-_LEAST = {"seed": 0, "subset": 2}  # of the whole numbers; the others are at least 1
+_LEAST = {"seed": 0, "subset": 2}  # the least integers; every other integer is at least 1
 _POSITIVE = ("learning_rate", "rate_decay", "smoothness_h", "dct_cutoff", "trust_radius")
 
 
 def _choice(default: Any, source: str, why: str = "", accepted: tuple[Any, ...] = ()) -> Any:
-    """Declare a field with the thesis section that states it, or "unstated" and our reason."""
+    """Declare a field: its default, the thesis section or "unstated", and our reason."""
     return field(default=default, metadata={"source": source, "why": why, "accepted": accepted})
 
 
 def _later(default: Any, source: str, why: str = "", accepted: tuple[Any, ...] = ()) -> Any:
-    """Declare a field that came after the first records: at its default it leaves keys alone."""
+    """Declare a field that was added after the first records: its default changes no key."""
     declared = _choice(default, source, why, accepted)
     declared.metadata = MappingProxyType({**declared.metadata, "later": True})
     return declared
@@ -40,16 +43,21 @@ def _later(default: Any, source: str, why: str = "", accepted: tuple[Any, ...] =
 
 @dataclass(frozen=True)
 class Protocol:
-    """One experiment, completely: two equal protocols and seeds give the same numbers.
+    """All choices that determine an experiment: equal protocols give equal numbers.
 
-    Every field carries its source in ``metadata``: the thesis section that states it, or
-    "unstated" and our reason; :meth:`sources` lists them.  Use :meth:`printed` or
-    :meth:`calibrated` rather than the bare class.
+    Make one with :meth:`printed` or :meth:`calibrated` rather than with the class itself.  The
+    metadata of each field give its source: the section of the thesis that states the choice, or
+    "unstated" and our reason.  :meth:`sources` lists them.
+
+    Raises
+    ------
+    ValueError
+        If a value is not accepted, or values do not go together.
     """
 
     name: str = _choice("calibrated", "ours", "which named protocol this began as")
     tier: str = _choice("paper", "ours", "size of the study", TIERS)
-    dataset: str = _choice("mnist", "§3", "", DATASETS)
+    dataset: str = _choice("mnist", "§3", "", tuple(DATASETS))
     seed: int = _choice(0, "unstated", "trial i draws from (seed, i) alone")
     resolution: int = _choice(28, "§3.1.1", "pixels along a side of the fine grid")
     pooling: bool = _choice(False, "§4.2, §4.3", "a 2×2 mean between the convolutions")
@@ -124,60 +132,72 @@ class Protocol:
     dtype: str = _choice("float32", "unstated", "arithmetic", ("float32", "float64"))
 
     def __post_init__(self) -> None:
-        """Refuse what no study could be run with, in one sentence."""
+        """Refuse values with which no study can be run."""
         for item in fields(self):
             value, accepted = getattr(self, item.name), item.metadata["accepted"]
             if accepted and value not in accepted:
-                options = ", ".join(repr(option) for option in accepted)
-                raise ValueError(f"{item.name}={value!r}; accepted: {options}.")
+                raise ValueError(f"{item.name} must be one of {one_of(accepted)}, got {value!r}.")
             kind = type(item.default)
             if kind is float and type(value) is int:
                 value = float(value) if abs(value) < 2**1000 else float("inf")
                 object.__setattr__(self, item.name, value)
             elif type(value) is not kind:
-                raise ValueError(
-                    f"{item.name}={value!r}; accepted: a value of type {kind.__name__}."
-                )
+                raise ValueError(f"{item.name} must be of type {kind.__name__}, got {value!r}.")
             least = {int: _LEAST.get(item.name, 1), float: 0.0}.get(kind)
             if least is not None and not least <= value < float("inf"):
-                raise ValueError(f"{item.name}={value!r}; accepted: a number, at least {least}.")
+                raise ValueError(f"{item.name} must be finite and at least {least}, got {value!r}.")
             if item.name in _POSITIVE and not value > 0:
-                raise ValueError(f"{item.name}={value!r}; accepted: a number above 0.")
+                raise ValueError(f"{item.name} must be greater than 0, got {value!r}.")
         if self.trust_radius > MAX_RADIUS:
             raise ValueError(
-                f"trust_radius={self.trust_radius!r}; accepted: at most {MAX_RADIUS:g}, "
-                "the largest radius of the method."
+                f"trust_radius must be at most {MAX_RADIUS:g}, the largest radius of the method, "
+                f"got {self.trust_radius!r}."
             )
         divisor = 4 if self.pooling else 2
         if self.resolution % divisor or self.resolution < 8:
             raise ValueError(
-                f"resolution={self.resolution}; accepted: at least 8 and a multiple of {divisor}"
-                f" (pooling={self.pooling}), since both grids need whole cells."
+                f"resolution must be at least 8 and a multiple of {divisor} with pooling="
+                f"{self.pooling}, because both grids need whole cells, got {self.resolution}."
             )
-        if self.dataset == "mnist" and self.resolution != 28:
-            raise ValueError(f"resolution={self.resolution} with dataset='mnist'; accepted: 28.")
+        only = DATASETS[self.dataset].resolution
+        if only not in (None, self.resolution):
+            raise ValueError(
+                f"resolution must be {only} with dataset={self.dataset!r}, got {self.resolution}."
+            )
         if min(self.n_coarse, self.n_fine) < self.batch:
             most = f"n_coarse={self.n_coarse} and n_fine={self.n_fine}"
-            raise ValueError(f"batch={self.batch}; accepted: at most {most}.")
+            raise ValueError(f"batch must be at most {most}, got {self.batch}.")
 
     @classmethod
     def printed(cls, tier: str = "paper", **changes: Any) -> Protocol:
-        """Return what the thesis prints, to the letter where it is consistent.
+        """Return the protocol as the thesis prints it, wherever the thesis is consistent.
 
-        The unstated choices are the original package's.
+        Choices that the thesis does not state are those of the original software.
         """
         return cls(**{"name": "printed", **_tier(tier), **changes})
 
     @classmethod
     def calibrated(cls, tier: str = "paper", **changes: Any) -> Protocol:
-        """Return the default: the unstated choices that bring the New arm nearest to the thesis.
+        """Return the default protocol, whose unstated choices fit the thesis's tables best.
 
-        Chosen by :mod:`mgcore.lab.choices.calibration` on training accuracies of the New arm alone.
+        :mod:`mgcore.lab.choices.calibration` chose them by the training accuracies of the random
+        initialisation alone.
         """
         return cls(**{"name": "calibrated", **CHOSEN, **_tier(tier), **changes})
 
     def objective(self, grid: str) -> Objective:
-        """Return what is minimised on the ``"coarse"`` or the ``"fine"`` grid."""
+        """Return the objective that is minimised on a grid.
+
+        Parameters
+        ----------
+        grid : {"coarse", "fine"}
+
+        Raises
+        ------
+        ValueError
+            If there is no such grid.
+        """
+        check_grid(grid)
         fine = grid == "fine"
         return Objective(
             resolution=self.resolution if fine else self.resolution // 2,
@@ -190,12 +210,12 @@ class Protocol:
 
     @property
     def newton_method(self) -> str:
-        """The Newton method that a stage of retraining uses, one of NEWTONS, or "" for none."""
+        """The Newton method of retraining, one of :data:`NEWTONS`, or "" if it uses none."""
         return "" if self.retraining == "sgd" else self.newton
 
     @property
     def coarse_side(self) -> int:
-        """Cells along a side of the maps that the coarse classifier reads."""
+        """Cells along a side of the feature maps that enter the coarse classifier."""
         return map_side(self.resolution // 2, self.pooling)
 
     def to_json(self) -> dict[str, Any]:
@@ -204,21 +224,28 @@ class Protocol:
 
     @classmethod
     def from_json(cls, values: Any) -> Protocol:
-        """Return the protocol that :meth:`to_json` described; fields since added take defaults."""
+        """Return the protocol from the values of :meth:`to_json`; absent fields take defaults.
+
+        Raises
+        ------
+        ValueError
+            If `values` is not an object, has an unknown field, or a value is not accepted.
+        """
         if not isinstance(values, dict):
-            raise ValueError(f"protocol is a {type(values).__name__}; accepted: an object.")
+            raise ValueError(f"A protocol must be an object, got a {type(values).__name__}.")
         unknown = sorted(set(values) - {item.name for item in fields(cls)})
         if unknown:
             raise ValueError(
-                f"protocol has the unknown field {unknown[0]!r}; accepted: Protocol's."
+                f"protocol has the unknown field {unknown[0]!r}. A newer version of mgcore may "
+                "have written it."
             )
         return cls(**values)
 
     def key(self, *names: str) -> str:
-        """Return the SHA-256 over the named fields, over all but the name if none is named.
+        """Return the SHA-256 over the named fields; without arguments, over all but the name.
 
-        Choices that were added to the protocol later count only where they differ from their
-        default, so that records made before them keep their key.
+        A choice that was added to the protocol later enters only where it differs from its default,
+        so that older records keep their key.
         """
         values = self.to_json()
         absent = {
@@ -239,8 +266,37 @@ class Protocol:
         return [(f.name, f.default, f.metadata["source"], f.metadata["why"]) for f in fields(cls)]
 
 
+def check_grid(grid: str) -> None:
+    """Refuse a grid that is neither the coarse nor the fine one.
+
+    Raises
+    ------
+    ValueError
+        If `grid` is not one of :data:`GRIDS`.
+    """
+    if grid not in GRIDS:
+        raise ValueError(f"grid must be one of {one_of(GRIDS)}, got {grid!r}.")
+
+
 def _tier(tier: str) -> dict[str, Any]:
+    """Return the fields that a tier sets."""
     if tier not in TIERS:
-        options = ", ".join(repr(name) for name in TIERS)
-        raise ValueError(f"tier={tier!r}; accepted: {options}.")
+        raise ValueError(f"tier must be one of {one_of(TIERS)}, got {tier!r}.")
     return {"tier": tier, **SIZES[tier]}
+
+
+def _field_table() -> str:
+    """Return the fields as numpydoc lists attributes: type, default, source, reason."""
+    lines = ["", "Attributes", "----------"]
+    for item in fields(Protocol):
+        accepted = item.metadata["accepted"]
+        kind = f"{{{one_of(accepted)}}}" if accepted else type(item.default).__name__
+        lines.append(f"{item.name} : {kind}, default {item.default!r}")
+        lines.append(
+            "    " + ": ".join(filter(None, (item.metadata[k] for k in ("source", "why"))))
+        )
+    return "\n".join(f"    {line}".rstrip() for line in lines) + "\n    "
+
+
+if Protocol.__doc__:  # python -OO removes it
+    Protocol.__doc__ = Protocol.__doc__.rstrip() + "\n" + _field_table()

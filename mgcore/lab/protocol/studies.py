@@ -1,4 +1,4 @@
-"""The named studies of the book: which protocol each experiment chapter runs."""
+"""The named studies, and the studies that each experiment chapter runs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from mgcore.lab.protocol.presets import MEDIUM, STRONG
 if TYPE_CHECKING:
     from mgcore.lab.protocol.protocol import Protocol
 
-# The optimizer tables are run on the images on which Table 4.1 comes out as the thesis has it.
+# The studies of optimizers train on smoothed images, with which Table 4.1 is reproduced.
 _CLASSIFIER = {"retraining": "classifier", "fine_training": "prolonged"}
 _JOINT = {"retraining": "joint", "fine_training": "prolonged"}
 _PACKAGE = {"newton": "meganet"}
 _POOLED = {"pooling": True}
 
+# The changes that each study makes to the calibrated protocol, or to the one that it names.
 STUDIES: dict[str, dict[str, Any]] = {
     "baseline-original": {},
     "baseline-prolonged": {"fine_training": "prolonged"},
@@ -36,8 +37,8 @@ STUDIES: dict[str, dict[str, Any]] = {
     "printed-pooling": {**_POOLED, "name": "printed"},
 }
 
-# What each experiment chapter runs, in the order of the book: a coarse network is trained for the
-# first study that needs it and serves those after it.
+# The studies of each experiment chapter, in the order of the book.  A coarse network is trained for
+# the first study that needs it; later studies use it again.
 CHAPTERS: dict[str, tuple[str, ...]] = {
     "baseline": ("baseline-original", "baseline-prolonged", "strong-original", "strong-prolonged"),
     "pooling": ("pooling-original", "pooling-prolonged"),
@@ -57,8 +58,13 @@ _REPEATS = {
     "medium": "Table 4.1",
     "no": "Section 3.2.1 (ablation)",
 }
-# Of each study, where nobody names a number.
+# Trials of each study if no number is given.
 DEFAULT_TRIALS = {"smoke": 2, "class": 3, "paper": 20}
+
+
+def default_dataset(tier: str) -> str:
+    """Return the data set of a tier if none is given: stroke digits for "smoke", else MNIST."""
+    return "strokes" if tier == "smoke" else "mnist"
 
 
 def study_protocol(
@@ -71,18 +77,19 @@ def study_protocol(
     study : str
         A key of :data:`STUDIES`.
     tier : {"smoke", "class", "paper"}
-        The smoke tier is for stroke digits alone.
-    dataset : {"mnist", "strokes"}
+        Only stroke digits have the resolution of the smoke tier.
+    dataset : str
+        A key of :data:`mgcore.data.images.DATASETS`.
     seed : int
 
     Raises
     ------
     ValueError
-        For anything else, in one sentence.
+        If a value is not accepted.
     """
     if not isinstance(study, str) or study not in STUDIES:
-        options = ", ".join(repr(name) for name in STUDIES)
-        raise ValueError(f"study={study!r}; accepted: {options}.")
+        options = ", ".join(map(repr, STUDIES))
+        raise ValueError(f"study must be one of {options}, got {study!r}.")
     changes = STUDIES[study]
     from mgcore.lab.protocol.protocol import Protocol  # loads torch, which naming a study does not
 

@@ -1,1 +1,1 @@
-"""What is kept of a study: the protocol, a file a trial, arrays for figures."""
+"""Records of studies on disk: the protocol, one file per trial, and arrays for figures."""

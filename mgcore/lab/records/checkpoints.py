@@ -1,7 +1,7 @@
-"""Where a training run stands: kept outside the record, and read back whole or not at all.
+"""Save and load the state of a training run, outside the record.
 
 A checkpoint is an uncompressed ``.npz`` of weights and velocities, with the rest as JSON and a
-SHA-256 over all of it.  No pickle is written or read.
+SHA-256 over all of it.  No pickle is written or read.  A damaged checkpoint counts as none.
 """
 
 from __future__ import annotations
@@ -11,21 +11,23 @@ import io
 import json
 import os
 import struct
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import platformdirs
 import torch
 from torch import Tensor
 
 from mgcore.lab.records.files import unwritable, write_atomically
+from mgcore.lab.records.schema import EpochRow
 
-# What reading a file may raise that is no checkpoint, or was altered: zip has a flag for
-# encryption and a number for the compression, and either may be what was altered.
+# The errors of reading a file that is no archive of arrays, or was altered: the zip format has a
+# flag for encryption and a number for the compression, and either may have been altered.
 DAMAGE = (
     OSError, ValueError, KeyError, TypeError, EOFError, NotImplementedError, RuntimeError,
     OverflowError, MemoryError, struct.error, zlib.error, zipfile.BadZipFile,
@@ -33,34 +35,56 @@ DAMAGE = (
 
 
 def default_cache() -> Path:
-    """Return the folder of checkpoints: ``MGCORE_CACHE``, else below the user's cache."""
-    named = os.environ.get("MGCORE_CACHE")
-    if named:
+    """Return the folder of checkpoints: ``MGCORE_CACHE``, else one in the user's cache.
+
+    The user's cache is the platform's: ``~/.cache/mgcore/trials`` on Linux.  Without a home folder
+    (no ``HOME`` and a user id without an account) it is a folder for temporary files.
+    """
+    if named := os.environ.get("MGCORE_CACHE"):
         return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mgcore" / "trials"
+    cache = platformdirs.user_cache_path("mgcore", appauthor=False)
+    if not cache.is_absolute():  # an unexpanded "~": there is no home folder
+        user = os.getuid() if hasattr(os, "getuid") else "user"
+        cache = Path(tempfile.gettempdir()) / f"mgcore-{user}"
+    return cache / "trials"
 
 
 @dataclass
-class Progress:
-    """Where a phase stands: what a checkpoint holds."""
+class PhaseState:
+    """The state of one network's training after an epoch: the content of a checkpoint.
+
+    Attributes
+    ----------
+    epoch : int
+        Epochs done.
+    weights, velocity : dict of Tensor
+    history : list of EpochRow
+        The measurements after each epoch, from epoch 0.
+    method_state : dict of float
+        What a Newton method carries from epoch to epoch: radius, work.
+    seconds : dict of float
+        Spent in ``"training"`` and ``"evaluation"``.
+    seconds_before : float
+        Spent before the state was loaded from its checkpoint; not saved.
+    """
 
     epoch: int
     weights: dict[str, Tensor]
     velocity: dict[str, Tensor]
-    history: list[dict[str, Any]] = field(default_factory=list)
-    state: dict[str, float] = field(default_factory=dict)  # of a Newton method: radius, work
+    history: list[EpochRow] = field(default_factory=list)
+    method_state: dict[str, float] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=lambda: {"training": 0.0, "evaluation": 0.0})
-    earlier: float = 0.0  # seconds spent on it before it was loaded; not kept
+    seconds_before: float = 0.0
 
 
-def save(path: Path | None, now: Progress) -> None:
-    """Replace the checkpoint atomically; a full disk or a kill leaves the one before."""
+def save(path: Path | None, state: PhaseState) -> None:
+    """Replace the checkpoint atomically: after a full disk or a kill the old one is still whole."""
     if path is None:
         return
-    arrays = {f"weights/{k}": v.cpu().numpy() for k, v in now.weights.items()}
-    arrays |= {f"velocity/{k}": v.cpu().numpy() for k, v in now.velocity.items()}
-    about = {"epoch": now.epoch, "history": now.history, "seconds": now.seconds}
-    about["state"] = now.state
+    arrays = {f"weights/{k}": v.cpu().numpy() for k, v in state.weights.items()}
+    arrays |= {f"velocity/{k}": v.cpu().numpy() for k, v in state.velocity.items()}
+    about = {"epoch": state.epoch, "history": state.history, "seconds": state.seconds}
+    about["state"] = state.method_state
     arrays["about"] = np.array(json.dumps(about))
     arrays["sha256"] = np.array(_digest(arrays))
     buffer = io.BytesIO()
@@ -72,27 +96,27 @@ def save(path: Path | None, now: Progress) -> None:
     write_atomically(path, buffer.getvalue(), "cache")
 
 
-def load(path: Path | None, device: torch.device | str) -> Progress | None:
-    """Return the checkpoint, or None where there is none or it cannot be read whole.
+def load(path: Path | None, device: torch.device | str) -> PhaseState | None:
+    """Return the state saved at `path`, or None if there is none or the file is damaged.
 
-    A damaged checkpoint costs time and nothing else: the phase is computed again.  One written
-    before there was a SHA-256 is held by the checksums of its zip members alone.
+    A damaged checkpoint only costs time: the phase is computed again.  A checkpoint from before
+    the SHA-256 was introduced is checked by the checksums of its zip members alone.
     """
     if path is None or not path.exists():
         return None
     try:
-        with open(path, "rb") as whole, np.load(whole, allow_pickle=False) as file:
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         if "sha256" in arrays and str(arrays.pop("sha256")) != _digest(arrays):
             return None
         about = json.loads(str(arrays.pop("about")))
-        states: dict[str, dict[str, Tensor]] = {"weights": {}, "velocity": {}}
+        tensors: dict[str, dict[str, Tensor]] = {"weights": {}, "velocity": {}}
         for name, array in arrays.items():
             kind, _, key = name.partition("/")
-            states[kind][key] = torch.from_numpy(array).to(device)
-        return Progress(
+            tensors[kind][key] = torch.from_numpy(array).to(device)
+        return PhaseState(
             about["epoch"], history=about["history"], seconds=about["seconds"],
-            state=about.get("state", {}), **states,
+            method_state=about.get("state", {}), **tensors,
         )  # fmt: skip
     except DAMAGE:
         return None

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: replaced atomically, read against a checksum."""
+"""Read and write the files of a record: replaced atomically, checked against a checksum."""
 
 from __future__ import annotations
 
@@ -14,12 +14,16 @@ class RecordError(ValueError):
     """A record that cannot be used as it is; the message names the file and what to do."""
 
 
+class NotRecordedError(RecordError):
+    """Something that no record holds yet, as opposed to a record that is damaged."""
+
+
 def records_folder() -> Path:
     """Return the folder of committed records: ``MGCORE_RECORDS``, else book/records upwards.
 
     Raises
     ------
-    RecordError
+    NotRecordedError
         If none of the folders above the working folder has one.
     """
     named = os.environ.get("MGCORE_RECORDS")
@@ -30,9 +34,9 @@ def records_folder() -> Path:
         for candidate in (folder / "book" / "records", folder / "records"):
             if candidate.is_dir():
                 return candidate
-    raise RecordError(
-        f"record: no book/records in {here} or above it; accepted: a working folder inside the "
-        "project, or MGCORE_RECORDS naming the folder of records."
+    raise NotRecordedError(
+        f"record: no book/records in {here} or above it. Work in a folder of the project, or set "
+        "MGCORE_RECORDS to the folder of records."
     )
 
 
@@ -42,18 +46,18 @@ def checksum(content: Any) -> str:
 
 
 def unwritable(kind: str, path: Path, error: OSError) -> RecordError:
-    """Return the complaint that a file of the ``"record"`` or ``"cache"`` cannot be written."""
-    other = " (MGCORE_CACHE names another)" if kind == "cache" else ""
+    """Return the error for a file of the ``"record"`` or the ``"cache"`` that cannot be written."""
+    choice = "set MGCORE_CACHE to" if kind == "cache" else "choose"
     return RecordError(
-        f"{kind}: {path} cannot be written ({error.strerror}); accepted: a folder with room that "
-        f"you may write to{other}; everything written before is kept."
+        f"{kind}: {path} cannot be written ({error.strerror}). Free some space or {choice} a folder "
+        "that you may write to; everything written before is kept."
     )
 
 
 def write_atomically(path: Path, content: bytes, kind: str = "record") -> None:
     """Replace `path` by `content`, or leave it as it was and raise RecordError.
 
-    A full disk, a kill or a power cut leaves the file that was there.
+    After a full disk, a kill or a power cut the old file is still whole.
     """
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -68,7 +72,7 @@ def write_atomically(path: Path, content: bytes, kind: str = "record") -> None:
         try:
             unfinished.unlink(missing_ok=True)
         except OSError:
-            pass  # a folder in which nothing can be written has nothing to unlink
+            pass  # where nothing can be written, nothing was left behind
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -84,8 +88,15 @@ def as_text(content: Mapping[str, Any]) -> str:
 def read_json(path: Path) -> dict[str, Any]:
     """Return the content of a file of the record, checked against its checksum.
 
-    Its text has to be what :func:`write_json` makes of the content: a bit may flip in a space, or
-    in a digit so late that the number stays the same.
+    The text must be exactly what :func:`write_json` makes of the content, because a bit may flip
+    in a space, or in a digit so late that the number stays the same.
+
+    Raises
+    ------
+    NotRecordedError
+        If the file does not exist.
+    RecordError
+        If it cannot be read, or was truncated or altered.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -93,12 +104,14 @@ def read_json(path: Path) -> dict[str, Any]:
         whole = isinstance(content, dict) and content.pop("sha256", None) is not None
         whole = whole and text == as_text(content)
     except FileNotFoundError:
-        raise RecordError(f"record: {path} is missing; accepted: a complete record.") from None
+        raise NotRecordedError(
+            f"record: {path} is missing. Run the study again to complete its record."
+        ) from None
     except (OSError, ValueError, RecursionError):
         whole = False
     if not whole:
         raise RecordError(
-            f"record: {path} is truncated or altered; accepted: the file as it was written (a "
-            "trial's may be deleted: the study then runs that trial again)."
+            f"record: {path} is truncated or altered. Restore the file as it was written; the file "
+            "of a trial may also be deleted, and the study then runs that trial again."
         )
     return content

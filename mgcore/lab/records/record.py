@@ -1,8 +1,9 @@
-"""What is kept of a study: a folder with the protocol, one file a trial, and the canary.
+"""The record of a study: a folder with the protocol, one file per trial, and the fingerprint.
 
-``protocol.json``, ``trial-000.json`` …, ``figures.npz`` (of trial 0) and ``canary.json``, each with
-a checksum, so what is read is what was written.  Records are found from the working folder or an
-argument, never from where :mod:`mgcore` is installed.
+The folder holds ``protocol.json``, ``trial-000.json`` …, ``figures.npz`` (arrays of trial 0) and
+``canary.json`` (the fingerprint of the code's behaviour; the file keeps its old name), each with a
+checksum.  Records are found from the working folder or an argument, never from the folder in which
+:mod:`mgcore` is installed.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from mgcore.lab.protocol import Protocol
 from mgcore.lab.records.checkpoints import DAMAGE
 from mgcore.lab.records.files import (
+    NotRecordedError,
     RecordError,
     read_json,
     records_folder,
@@ -35,23 +37,27 @@ class Record:
     Parameters
     ----------
     folder : Path
-        Of the study; made by :meth:`create`.
+        The study's folder; made by :meth:`create`.
 
     Raises
     ------
+    NotRecordedError
+        If there is no record in the folder.
     RecordError
-        If there is no record in the folder, or it cannot be read.
+        If the record cannot be read.
     """
 
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
         if not (self.folder / "protocol.json").exists():
-            raise RecordError(f"record: {self.folder} holds no record; accepted: a study's folder.")
+            raise NotRecordedError(
+                f"record: {self.folder} holds no record. Name the folder of a study."
+            )
         try:
             content = read_json(self._protocol_file)
             self.protocol = Protocol.from_json(content.get("protocol"))
             written = content.get("criteria")
-            # Older records have one hash of the whole file, which says nothing of a single claim.
+            # Older records have one hash of all claims, which cannot be compared claim by claim.
             self.criteria = written if isinstance(written, dict) else {}
         except (ValueError, TypeError) as error:
             if isinstance(error, RecordError):
@@ -62,7 +68,7 @@ class Record:
     def create(
         cls, folder: Path | str, protocol: Protocol, criteria: Mapping[str, str] | None = None
     ) -> Record:
-        """Open the record of `protocol` in `folder`, making it where there is none.
+        """Open the record of `protocol` in `folder`, or make a new one.
 
         A new record keeps `criteria`, the fingerprints of the claims that were written before it.
 
@@ -80,15 +86,15 @@ class Record:
                 name = next(n for n in mine if n != "name" and mine[n] != theirs[n])
                 raise RecordError(
                     f"record: {folder} was written with {name}={theirs[name]!r}, not "
-                    f"{mine[name]!r}; accepted: its own protocol, or another folder."
+                    f"{mine[name]!r}. Use that protocol or another folder."
                 )
             return record
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RecordError(
-                f"record: {folder} cannot be made ({error.strerror}); accepted: a folder that you "
-                "may write to."
+                f"record: {folder} cannot be made ({error.strerror}). Choose a folder that you may "
+                "write to."
             ) from None
         write_json(file, {"protocol": protocol.to_json(), "criteria": dict(criteria or {})})
         return cls(folder)
@@ -110,40 +116,48 @@ class Record:
 
         Raises
         ------
+        NotRecordedError
+            If the trial has no file.
         RecordError
-            If its file is missing, truncated, altered, or another protocol's or trial's.
+            If its file is truncated, altered, or another protocol's or trial's.
         """
         file = self._trial_file(number)
         content = read_json(file)
         if content.get("protocol") != self.protocol.key() or content.get("trial") != number:
             raise RecordError(
-                f"record: {file} belongs to another protocol or trial; accepted: trial {number} "
-                f"of the protocol in {self._protocol_file}."
+                f"record: {file} belongs to another protocol or trial. It must hold trial {number} of "
+                f"the protocol in {self._protocol_file}; delete it to run that trial again."
             )
         if wrong := complaint(content):
-            raise RecordError(f"record: {file} is no trial: {wrong}; accepted: a trial as written.")
-        return content
+            raise RecordError(
+                f"record: {file} is no trial: {wrong}. Restore the file as it was written, or delete it "
+                "to run that trial again."
+            )
+        return cast(Trial, content)
 
     def trials(self, count: int | None = None) -> list[Trial]:
-        """Return the first `count` trials, or all that are there.
+        """Return the first `count` trials, or all of them.
 
         Raises
         ------
         RecordError
-            If fewer are there, or one is damaged.
+            If there are fewer, or one is damaged.
         """
         numbers = self.numbers() if count is None else list(range(count))
         return [self.trial(number) for number in numbers]
 
     def add(self, trial: Trial) -> None:
-        """Write one trial: its number, metrics and circumstances."""
+        """Write one trial to its file."""
         content = {"trial": trial["trial"], "protocol": self.protocol.key()} | trial
         write_json(self._trial_file(trial["trial"]), content)
 
     def set_aside(self, number: int | None) -> Path:
-        """Rename a damaged trial file, the figures' with None; return its new name.
+        """Rename a damaged file so that its trial is run again; return the new name.
 
-        The trial, or trial 0 for the figures, is then run again.
+        Parameters
+        ----------
+        number : int or None
+            The trial; None for the arrays of the figures, which trial 0 makes.
         """
         file = self.folder / "figures.json" if number is None else self._trial_file(number)
         aside = file.with_suffix(".damaged")
@@ -151,18 +165,20 @@ class Record:
             os.replace(file, aside)
         except OSError as error:
             raise RecordError(
-                f"record: {file} is damaged and cannot be set aside ({error.strerror}); accepted: "
-                "a folder that you may write to."
+                f"record: {file} is damaged and cannot be renamed ({error.strerror}). Choose a folder "
+                "that you may write to."
             ) from None
         return aside
 
     @property
     def fingerprint(self) -> dict[str, Any] | None:
-        """The canary's values when the record was made, or None before the first run."""
+        """The fingerprint of the code that made the record, or None before the first run."""
         file = self.folder / "canary.json"
         values = read_json(file).get("values") if file.exists() else {}
         if not isinstance(values, dict) or {type(v) for v in values.values()} - {int, float}:
-            raise RecordError(f"record: {file} is no canary; accepted: the file as it was written.")
+            raise RecordError(
+                f"record: {file} is no fingerprint. Restore the file as it was written."
+            )
         return values or None
 
     @fingerprint.setter
@@ -170,7 +186,7 @@ class Record:
         write_json(self.folder / "canary.json", {"values": values})
 
     def write_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Write what the figures need, small arrays of trial 0, and their checksum beside them."""
+        """Write the small arrays of trial 0 that the figures need, and their checksum."""
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays)
         content = buffer.getvalue()
@@ -183,8 +199,10 @@ class Record:
 
         Raises
         ------
+        NotRecordedError
+            If the record has none.
         RecordError
-            If they are missing, truncated or altered.
+            If they are truncated or altered.
         """
         file = self.folder / "figures.npz"
         expected = read_json(self.folder / "figures.json").get("figures.npz")
@@ -194,28 +212,28 @@ class Record:
                 with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
                     return {name: arrays[name] for name in arrays.files}
         except DAMAGE:
-            pass  # somebody wrote what is no archive of arrays, and its checksum beside it
+            pass  # the file is no archive of arrays although its checksum is right
         raise RecordError(
-            f"record: {file} is missing, truncated or altered; accepted: the file as it was "
-            "written (or delete figures.json: the study makes both again)."
+            f"record: {file} is missing, truncated or altered. Restore the file as it was written, or "
+            "delete figures.json: the study then makes both again."
         )
 
     def has_arrays(self) -> bool:
-        """Whether the arrays of the figures were written."""
+        """Return whether the record has the arrays of the figures."""
         return (self.folder / "figures.json").exists()
 
 
 def reader_folder(study: str, protocol: Protocol, seed_from: Path | None = None) -> Path:
-    """Return where a reader's own run of `study` is kept, outside the committed records.
+    """Return the folder of a reader's own run of `study`, outside the committed records.
 
     Parameters
     ----------
     study : str
     protocol : Protocol
-        Each has a folder of its own below ``_build/records`` beside the book.
+        Each protocol has its own folder below ``_build/records`` beside the book.
     seed_from : Path, optional
-        A record of the same protocol whose files are copied in where they are missing, so that
-        a run tops it up; never changed itself.
+        A record of the same protocol.  Its files are copied where they are missing, so that a run
+        adds trials to the copy; the record itself is never changed.
 
     Returns
     -------

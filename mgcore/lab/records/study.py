@@ -1,31 +1,30 @@
-"""A study as it is shown: its record and the trials of it that count."""
+"""A study as a chapter shows it: its record, and the trials that are shown."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from mgcore.lab.protocol import Protocol
 from mgcore.lab.records.record import Record, records_folder
+from mgcore.lab.records.schema import Trial
 
 
 @dataclass(frozen=True)
 class Study:
-    """A study as a chapter shows it.
+    """A study and the trials of it that a chapter shows.
 
     Attributes
     ----------
     name : str
     record : Record
-    trials : list of dict
-        The trials that are shown.
+    trials : list of Trial
     recorded : bool
-        Whether they are the committed record's.
+        Whether the trials are those of the committed record.
     """
 
     name: str
     record: Record
-    trials: list[dict[str, Any]]
+    trials: list[Trial]
     recorded: bool
 
     @property
@@ -35,7 +34,7 @@ class Study:
 
 
 def committed(study: str, tier: str) -> Record | None:
-    """Return the committed record of a study at a tier, or None where no trial of it is there."""
+    """Return the committed record of a study at a tier, or None if it has no trial."""
     folder = records_folder() / f"{study}-{tier}"
     if not (folder / "protocol.json").exists():
         return None
@@ -44,6 +43,6 @@ def committed(study: str, tier: str) -> Record | None:
 
 
 def recorded(study: str, tier: str) -> Study | None:
-    """Return a study with all trials of its committed record, or None where there is none."""
+    """Return a study with all trials of its committed record, or None if there is none."""
     record = committed(study, tier)
     return Study(study, record, record.trials(), recorded=True) if record else None

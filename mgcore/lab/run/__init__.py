@@ -1,1 +1,1 @@
-"""Many trials: processes, a cluster, locks, progress, and the fingerprint of the code's behaviour."""
+"""Run studies: many trials in parallel, each once, whatever was interrupted before."""

@@ -1,8 +1,8 @@
-"""Trials on other machines: a Dask cluster behind joblib, asked first whether it can do the work.
+"""Run trials on other machines: a Dask cluster behind joblib, checked before work begins.
 
-Workers return and the caller writes, as on one machine.  Checkpoints lie in each worker's own
-cache (``MGCORE_CACHE``), so a trial that moves to another worker goes on from its last epoch where
-the two share one, and begins anew where they do not.
+Workers return results and the caller writes them, as on one machine.  Checkpoints lie in each
+worker's own cache (``MGCORE_CACHE``): a trial that moves to another worker continues from its last
+epoch if the two workers share the cache, and starts again if they do not.
 """
 
 from __future__ import annotations
@@ -26,32 +26,32 @@ WAIT = 10  # seconds for the scheduler to answer
 
 @contextmanager
 def connected(scheduler: str) -> Iterator[Any]:
-    """Be a client of the scheduler at an address such as ``tcp://host:8786``.
+    """Connect to the scheduler at an address such as ``tcp://host:8786``.
 
     Raises
     ------
     ValueError
-        If Dask is not installed, the address is none, nobody answers there, or it has no workers.
+        If Dask is not installed, or no scheduler answers at the address.
     """
     try:
         from distributed import Client
     except ImportError:
         raise ValueError(
-            f"scheduler={scheduler!r}, but Dask is not installed; accepted: after pip install "
-            "-e .[cluster]."
+            f"scheduler={scheduler!r} needs Dask, which is not installed. Install it with "
+            "pip install -e '.[cluster]'."
         ) from None
-    said = []
+    reasons = []
     try:
         client = Client(scheduler, timeout=WAIT, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:
-        said = str(error).splitlines() or [type(error).__name__]
-    if said:
-        # What is left of that client closes itself when it is collected.  Were that while the next
-        # one is being started, both would wait for one lock for ever; so it is done here.
+        reasons = str(error).splitlines() or [type(error).__name__]
+    if reasons:
+        # The failed client closes itself when it is collected.  If that happened while the next
+        # client is starting, both would wait for one lock for ever, so it is collected here.
         gc.collect()
         raise ValueError(
-            f"scheduler={scheduler!r} does not answer ({said[0]}); accepted: the address that "
-            "dask scheduler prints, such as tcp://host:8786."
+            f"scheduler={scheduler!r} does not answer ({reasons[0]}). Give the address that dask "
+            "scheduler prints, such as tcp://host:8786."
         )
     try:
         yield client
@@ -60,53 +60,53 @@ def connected(scheduler: str) -> Iterator[Any]:
 
 
 def check_workers(client: Any, protocol: Protocol, code: Mapping[str, str]) -> None:
-    """Ask every worker whether it can run the trials of a study.
+    """Check that every worker can run the trials of a study.
 
     Parameters
     ----------
     client : distributed.Client
     protocol : Protocol
     code : mapping of str
-        The digests of the canary here.
+        The digests of the fingerprint on this machine.
 
     Raises
     ------
     ValueError
-        If there is no worker, or one has several threads, no data, or code that computes
-        something else; the sentence names it.
+        If there is no worker, or one has several threads, no data, or code that behaves
+        differently; the message names the worker.
     """
     address = client.scheduler.address
     threads = client.ncores()
     if not threads:
         raise ValueError(
-            f"scheduler={address!r} has no workers; accepted: at least one, as by dask worker "
-            f"{address} --nthreads 1."
+            f"scheduler={address!r} has no workers. Start one with dask worker {address} "
+            "--nthreads 1."
         )
     for worker, count in threads.items():
         if count != 1:
             raise ValueError(
-                f"scheduler={address!r}: the worker {worker} has {count} threads; accepted: one "
-                "each (--nthreads 1 --nworkers N), since thread counts change the last digits."
+                f"scheduler={address!r}: the worker {worker} has {count} threads, and thread counts "
+                "change the last digits. Start workers with --nthreads 1 --nworkers N."
             )
     try:
         found = client.run(_inspect, protocol, on_error="return")
-    except Exception as error:  # what Dask raises is in no module of its own
+    except Exception as error:  # Dask documents no common base of its errors
         raise ValueError(
-            f"scheduler={address!r}: its workers do not answer ({type(error).__name__}); accepted: "
-            "workers with mgcore installed."
+            f"scheduler={address!r}: its workers do not answer ({type(error).__name__}). Install "
+            "mgcore where the workers run."
         ) from None
-    for worker, said in found.items():
-        if isinstance(said, Exception):
-            raise ValueError(f"scheduler={address!r}: the worker {worker} cannot work: {said}")
-        if said != dict(code):
+    for worker, answer in found.items():
+        if isinstance(answer, Exception):
+            raise ValueError(f"scheduler={address!r}: the worker {worker} cannot work: {answer}")
+        if answer != dict(code):
             raise ValueError(
-                f"scheduler={address!r}: the worker {worker} has code that computes something "
-                "else; accepted: the mgcore and torch that are here."
+                f"scheduler={address!r}: the worker {worker} has code that computes something else. "
+                "Install the same versions of mgcore and torch there as here."
             )
 
 
 def _inspect(protocol: Protocol) -> dict[str, str]:
-    """Return the digests of the canary on this worker, once its data are seen to be there."""
+    """Return the digests of the fingerprint on this worker, after loading its data."""
     settle_process()
     draw_split(protocol, 0)
     return {
@@ -120,12 +120,12 @@ def run_on(
 ) -> Iterator[Any]:
     """Yield ``function(*job)`` for every job from the workers of a cluster, as they finish.
 
-    A worker that dies costs its trial's current epoch or its trial; another one takes it over.
+    If a worker dies, another one takes over its trial.
 
     Raises
     ------
     ValueError
-        If a trial has taken down every worker that tried it.
+        If a trial has ended every worker that tried it.
     """
     from distributed.scheduler import KilledWorker
 
@@ -138,22 +138,22 @@ def run_on(
         except KilledWorker as error:
             raise ValueError(
                 f"scheduler={client.scheduler.address!r}: {error.last_worker.address} and the "
-                "workers before it died of one trial; accepted: workers with memory for it."
+                "workers before it died of one trial. Start workers with more memory."
             ) from None
 
 
 def _settled(function: Callable[..., Any], *arguments: Any) -> Any:
     settle_process()
-    torch.set_num_threads(1)  # of this thread of the worker, which may not be the one that settled
+    torch.set_num_threads(1)  # set for each thread of a worker
     return function(*arguments)
 
 
 def forget(client: Any, files: list[str]) -> None:
     """Remove checkpoints that are no longer needed from every worker's cache."""
-    client.run(remove, files, on_error="ignore")  # of a worker that is dying
+    client.run(remove, files, on_error="ignore")  # a worker may be dying
 
 
 def remove(files: list[str]) -> None:
-    """Remove files that may be gone already."""
+    """Remove files, if they exist."""
     for file in files:
         Path(file).unlink(missing_ok=True)

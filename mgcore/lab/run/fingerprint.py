@@ -1,7 +1,7 @@
-"""A tiny run that tells whether the code still computes what it did when a record was made.
+"""The fingerprint of the code's behaviour: whether it still computes what a record holds.
 
-It passes, in float64 and in about two seconds, through every path that a record depends on.
-Refactoring leaves its values alone; changing the mathematics does not.
+A tiny run in float64 passes through every path that a record depends on, in about two seconds.
+Refactoring leaves its values unchanged; a change of the mathematics does not.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from functools import lru_cache
 import torch
 
 from mgcore.data.images import Digits, load_digits
-from mgcore.lab.protocol import Protocol
+from mgcore.lab.protocol import Protocol, check_grid
 from mgcore.lab.run.workers import one_thread
 from mgcore.lab.trial.trial import run_trial
 
 TOLERANCE = 1e-8
-# Ten steps of conjugate gradients on this nearly singular system make 10⁻⁶ of a difference in the
-# last digit, and processors differ in that digit.  A thousandth of a difference counts.
+# Ten steps of conjugate gradients on this nearly singular system amplify a difference in the last
+# digit to 10⁻⁶, and processors differ in that digit.  A thousandth of the difference counts.
 UNSETTLED = ("package/transfer/1/", "package/transfer/norm/")
 
 _SMALL = {
@@ -29,7 +29,7 @@ _SMALL = {
     "tier": "smoke", "learning_rate": 0.02,
 }  # fmt: skip
 
-# Together they take every value of every choice that decides a number.
+# Together these protocols take every value of every choice that changes a number.
 _VARIANTS: dict[str, dict[str, object]] = {
     "plain": {"momentum": 0.9, "nesterov": True, "stencil_scale": "flat"},
     "pooled": {
@@ -45,13 +45,13 @@ _VARIANTS: dict[str, dict[str, object]] = {
 
 _SHORT = {"classifier_epochs": 2, "fine_epochs": 1, "coarse_epochs": 1, "cg_iterations": 3}
 
-# For records whose momentum is the original package's, besides.
+# Additional paths for records whose momentum is the original package's.
 _PACKAGE_MOMENTUM: dict[str, dict[str, object]] = {
     "package-momentum": {"momentum_rule": "package", "momentum": 0.9, "nesterov": True},
     "package-plain": {"momentum_rule": "package", "momentum": 0.9, "nesterov": False},
 }
 
-# For records of Newton's methods, besides: the paths of the one that the record used.
+# Additional paths for records of Newton's methods: those of the method that the record used.
 _NEWTON: dict[str, dict[str, dict[str, object]]] = {
     "": {},
     "steihaug": {
@@ -74,7 +74,7 @@ Values = dict[str, float]
 
 
 def _patterns(count: int, size: int) -> Digits:
-    """Return images that need no data: waves whose direction tells the class, in eight bits."""
+    """Return images that need no data: plane waves in eight bits, the direction giving the class."""
     k = torch.arange(count, dtype=torch.float64)[:, None, None]
     x = ((torch.arange(size, dtype=torch.float64) + 0.5) / size)[None, None, :]
     angle = math.pi * (k % 10) / 10
@@ -84,21 +84,21 @@ def _patterns(count: int, size: int) -> Digits:
 
 
 def fingerprint(dataset: str, newton: str = "", rule: str = "torch") -> Values:
-    """Run the canary and return its values.
+    """Compute the fingerprint and return its values.
 
     Parameters
     ----------
-    dataset : {"mnist", "strokes"}
-        Of the record: values that depend on the stroke digits are left out for MNIST.
+    dataset : str
+        The record's data set; values that depend on the stroke digits are left out for the others.
     newton : {"", "steihaug", "meganet"}
-        The Newton method to pass through too: of the records that used one.
+        The record's Newton method, whose paths are added.
     rule : {"torch", "package"}
-        What momentum means; of the record.
+        The record's momentum rule.
 
     Returns
     -------
     dict of float
-        Losses, objectives and weight norms by the name of the path that they passed through.
+        Losses, objectives and weight norms, named by path, network and epoch.
     """
     names = [*_VARIANTS, *_NEWTON[newton]]
     names += _PACKAGE_MOMENTUM if rule == "package" else []
@@ -113,31 +113,30 @@ def passage(path: str) -> Values:
         images = load_digits("strokes", 20, 16).images.double()
         return {"strokes/mean": float(images.mean()), "strokes/norm": float(images.norm())}
     protocol = Protocol(**(_SMALL | _PATHS[path]))
-    kept: dict = {}
     with one_thread():
-        result = run_trial(protocol, 1, digits=_patterns(60, protocol.resolution), keep=kept)
+        result = run_trial(protocol, 1, digits=_patterns(60, protocol.resolution))
     values: Values = {}
-    for arm, history in result["metrics"].items():
+    for network, history in result["metrics"].items():
         for row in (history[0], history[-1]):
             for metric in ("training_loss", "validation_loss", "training_objective"):
-                values[f"{path}/{arm}/{row['epoch']}/{metric}"] = row[metric]
-        for key, weight in kept["phases"][arm].weights.items():
-            values[f"{path}/{arm}/norm/{key}"] = float(weight.norm())
+                values[f"{path}/{network}/{row['epoch']}/{metric}"] = row[metric]
+        for key, weight in result["kept"].phases[network].weights.items():
+            values[f"{path}/{network}/norm/{key}"] = float(weight.norm())
     return values
 
 
-def deviation(then: Values, now: Values) -> tuple[float, str]:
+def deviation(recorded: Values, current: Values) -> tuple[float, str]:
     """Return the largest relative difference and the name of the value it is in.
 
-    A value that only one of them has, or that is no number, counts as infinitely different; of one
-    that rounding moves (:data:`UNSETTLED`), a thousandth of the difference counts.
+    A value that only one fingerprint has, or that is not finite, counts as infinitely different;
+    of a value that rounding changes (:data:`UNSETTLED`), a thousandth of the difference counts.
     """
     worst, where = 0.0, ""
-    for name in {**then, **now}:
-        both = name in then and name in now
-        if not (both and math.isfinite(then[name]) and math.isfinite(now[name])):
+    for name in {**recorded, **current}:
+        both = name in recorded and name in current
+        if not (both and math.isfinite(recorded[name]) and math.isfinite(current[name])):
             return math.inf, name
-        difference = abs(now[name] - then[name]) / max(abs(then[name]), 1e-3)
+        difference = abs(current[name] - recorded[name]) / max(abs(recorded[name]), 1e-3)
         difference /= 1000 if name.startswith(UNSETTLED) else 1
         if difference > worst:
             worst, where = difference, name
@@ -145,17 +144,18 @@ def deviation(then: Values, now: Values) -> tuple[float, str]:
 
 
 def fingerprint_of(protocol: Protocol, grid: str = "fine") -> Values:
-    """Return the canary of a protocol's records; on the coarse grid no Newton method is used."""
+    """Return the fingerprint for a protocol; the coarse grid uses no Newton method."""
+    check_grid(grid)
     newton = protocol.newton_method if grid == "fine" else ""
     return fingerprint(protocol.dataset, newton, protocol.momentum_rule)
 
 
-def still_holds(then: Values | None, protocol: Protocol) -> bool:
-    """Return whether the code behaves as it did when the canary's values were stored."""
-    return then is not None and deviation(then, fingerprint_of(protocol))[0] <= TOLERANCE
+def still_holds(recorded: Values | None, protocol: Protocol) -> bool:
+    """Return whether the code still has the recorded fingerprint."""
+    return recorded is not None and deviation(recorded, fingerprint_of(protocol))[0] <= TOLERANCE
 
 
 def digest(values: Values) -> str:
-    """Return a short name of the code's behaviour, for the keys of checkpoints."""
+    """Return a short hash of the fingerprint, for the keys of checkpoints."""
     rounded = {name: f"{value:.5e}" for name, value in values.items()}
     return hashlib.sha256(json.dumps(rounded, sort_keys=True).encode()).hexdigest()[:16]

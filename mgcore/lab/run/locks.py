@@ -1,29 +1,42 @@
-"""Claims on trials: which process runs which, so that two on one record never run one twice."""
+"""Locks on trials, so that two processes sharing a record never run the same trial twice."""
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import os
-import threading
+import time
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from mgcore.lab.records.files import unwritable
 
 
-class Claims:
-    """File locks on trials, held by the process that runs them and freed by its death."""
+class TrialLocks:
+    """File locks on the trials of one record, freed by the death of the process that holds them.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the lock files lie; made if it does not exist.
+    record : Path
+        Folder of the record, which names the locks.
+
+    Raises
+    ------
+    RecordError
+        If the folder cannot be written.
+    """
 
     def __init__(self, folder: Path, record: Path) -> None:
         self.name = hashlib.sha256(str(record.resolve()).encode()).hexdigest()[:12]
         self.folder = folder
-        self.held: dict[int, int] = {}
+        self.held: dict[int, FileLock] = {}
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise unwritable("cache", folder, error) from None
 
-    def __enter__(self) -> Claims:
+    def __enter__(self) -> TrialLocks:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -33,47 +46,46 @@ class Claims:
         return self.folder / f"{self.name}-{number}.{kind}"
 
     def progress_file(self, number: int) -> Path:
-        """Return the file in which the worker of a trial writes how far it is."""
+        """Return the file in which the worker of a trial writes its progress."""
         return self._file(number, "progress")
 
     def take(self, number: int) -> bool:
-        """Claim a trial; False if another process has it."""
+        """Lock a trial; return False if another process has it."""
         file = self._file(number, "lock")
+        # joblib draws jobs in threads of its own, so the lock belongs to the process.
+        lock = FileLock(file, thread_local=False)
         try:
-            handle = os.open(file, os.O_CREAT | os.O_RDWR)
+            lock.acquire(blocking=False)
+        except Timeout:
+            return False
         except OSError as error:
             raise unwritable("cache", file, error) from None
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(handle)
-            return False
-        self.held[number] = handle
+        self.held[number] = lock
         self.progress_file(number).unlink(missing_ok=True)
         return True
 
     def release(self, number: int) -> None:
-        """Give up a claim."""
+        """Free a trial."""
         self.progress_file(number).unlink(missing_ok=True)
-        os.close(self.held.pop(number))
+        self.held.pop(number).release()
 
     def release_all(self) -> None:
-        """Give up every claim."""
+        """Free every trial."""
         for number in list(self.held):
             self.release(number)
 
     def under_way(self) -> dict[int, tuple[float, str]]:
-        """Return image-steps done and the network in training, of trials that are claimed here."""
+        """Return the image-steps done and the network in training, for each trial locked here."""
         found = {}
         for number in sorted(self.held):
             try:
                 done, _, network = self.progress_file(number).read_text().partition(" ")
                 found[number] = float(done), network
             except (OSError, ValueError):
-                pass  # not written yet, or just being replaced
+                pass  # not written yet, or being replaced at this moment
         return found
 
     @staticmethod
     def wait() -> None:
-        """Wait a moment for others to finish what they claimed."""
-        threading.Event().wait(0.5)
+        """Wait for half a second, while other processes finish trials."""
+        time.sleep(0.5)

@@ -1,4 +1,4 @@
-"""Results in files of their own, each written when it is whole: what is missing is run."""
+"""Run pending jobs, each of which writes its result file atomically."""
 
 from __future__ import annotations
 
@@ -17,26 +17,27 @@ def run_missing(
     jobs: Iterable[tuple[Path, tuple[Any, ...]]],
     workers: int | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Run the jobs whose files are not there, and write each file as soon as its job is done.
+    """Run the jobs whose result files do not exist, and write each file when its job is done.
 
-    Nothing happens before the first result is asked for.
+    The function is a generator: nothing runs before the first result is requested.
 
     Parameters
     ----------
     work : callable
-        From a job's arguments to what its file is to hold.
+        Returns the content of a job's file from the job's arguments.
     jobs : iterable of (Path, tuple)
-        File and arguments; folders are made where there are none.
+        File and arguments; missing folders are made.
     workers : int, optional
         As in :func:`mgcore.lab.run.workers.run_parallel`.
 
     Yields
     ------
     dict
-        What was written: the result, the version of torch, machine and date; as jobs finish.
+        The content written, in the order in which jobs finish: the result, the version of torch,
+        the machine and the date.
     """
-    absent = ((work, file, arguments) for file, arguments in jobs if not file.exists())
-    for result, file in run_parallel(_work, absent, workers):
+    pending = ((work, file, arguments) for file, arguments in jobs if not file.exists())
+    for result, file in run_parallel(_work, pending, workers):
         content = result | {"torch": torch.__version__} | here_and_now()
         file.parent.mkdir(parents=True, exist_ok=True)
         write_json(file, content)

@@ -1,7 +1,7 @@
-"""How far a study is: a bar on a terminal, plain lines elsewhere, nothing where quiet is asked for.
+"""Show the progress of a study: a bar on a terminal, lines elsewhere.
 
-Workers write what they have done into small files beside the claims; the caller reads them twice a
-second.  Nothing of it decides anything: a file that cannot be written is done without.
+Workers write the work done into small files beside the locks; the caller reads them twice a second.
+No result depends on these files: an error in writing one is ignored.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from tqdm import tqdm
 from mgcore.lab.protocol import CONDITIONS, Protocol
 from mgcore.lab.records.files import RecordError
 from mgcore.lab.records.record import Record
-from mgcore.lab.run.locks import Claims
-from mgcore.lab.trial.trial import image_steps
+from mgcore.lab.run.locks import TrialLocks
+from mgcore.lab.trial.work import image_steps
 
-LOOK = 0.5  # seconds between two looks
-TRAINING = 0.9  # share of a trial; what its networks are measured for comes after it
-SAY = 60.0  # seconds between two lines, where no trial ends meanwhile
+UPDATE = 0.5  # seconds between two updates
+TRAINING = 0.9  # share of training in a trial; measuring the networks comes after it
+LINE = 60.0  # seconds between two lines while no trial ends
 
 
-class Ticker:
-    """What a worker says of its trial: the image-steps done, and the network in training."""
+class ProgressFile:
+    """The file in which a worker writes a trial's image-steps done and the network in training."""
 
     def __init__(self, file: Path, network: str = "") -> None:
         self.file, self.done, self.network = file, 0.0, network
@@ -48,34 +48,34 @@ class Ticker:
         try:
             self.file.write_text(f"{int(self.done)} {self.network}")
         except OSError:
-            pass  # a full disk, or a worker on another machine: the trial matters, not this
+            pass  # a full disk, or a worker on another machine; the trial goes on
 
 
-class Watch:
-    """What is known of a study under way.
+class StudyProgress:
+    """The progress of a study that is running.
 
     Attributes
     ----------
     trials : int
-        How many it will have.
+        Number of trials when the study is done.
     finished : int
-        How many of them are in the record.
+        Number of trials in the record.
     share : float
-        Trials done, those under way in part.
+        Trials done, counting running trials in part.
     """
 
-    def __init__(self, protocol: Protocol, record: Record, trials: int, claims: Claims) -> None:
-        self.record, self.trials, self.claims = record, trials, claims
+    def __init__(self, protocol: Protocol, record: Record, trials: int, locks: TrialLocks) -> None:
+        self.record, self.trials, self.locks = record, trials, locks
         self.each = image_steps(protocol)
         self.finished, self.share, self.running = 0, 0.0, ""
         self.accuracies: dict[int, dict[str, float]] = {}
-        self.look()
+        self.update()
         self.began, self.before = time.monotonic(), self.share
 
-    def look(self) -> None:
-        """Look again."""
+    def update(self) -> None:
+        """Read the record and the progress files again."""
         numbers = [n for n in self.record.numbers() if n < self.trials]
-        under_way = {n: said for n, said in self.claims.under_way().items() if n not in numbers}
+        under_way = {n: s for n, s in self.locks.under_way().items() if n not in numbers}
         parts = TRAINING * sum(min(done / self.each, 1.0) for done, _ in under_way.values())
         self.finished, self.share = len(numbers), min(len(numbers) + parts, self.trials)
         self.running = ", ".join(f"{n} {name}".strip() for n, (_, name) in under_way.items())
@@ -84,18 +84,16 @@ class Watch:
                 self.accuracies[number] = self._accuracies(number)
 
     def _accuracies(self, number: int) -> dict[str, float]:
-        """Return the last validation accuracy of every arm of a finished trial."""
+        """Return the last validation accuracy of every condition of a finished trial."""
         try:
             metrics = self.record.trial(number)["metrics"]
-            return {
-                arm: metrics[arm][-1]["validation_accuracy"] for arm in CONDITIONS if arm in metrics
-            }
+            return {c: metrics[c][-1]["validation_accuracy"] for c in CONDITIONS if c in metrics}
         except (RecordError, KeyError):
-            return {}  # damaged: the study says so and runs it again
+            return {}  # damaged: the study reports it and runs the trial again
 
     @property
-    def stand(self) -> str:
-        """How much of the study is done, for whoever stops it."""
+    def summary(self) -> str:
+        """How much of the study is done, in words."""
         return (
             f"{self.finished} of {self.trials} trials are in {self.record.folder}, "
             f"{self.share / self.trials:.0%} of the work is done"
@@ -103,14 +101,14 @@ class Watch:
 
     @property
     def so_far(self) -> str:
-        """Mean validation accuracy of every arm over the trials finished."""
-        found = {arm: [a[arm] for a in self.accuracies.values() if arm in a] for arm in CONDITIONS}
-        means = [f"{arm} {fmean(values):.1f}" for arm, values in found.items() if values]
+        """Mean validation accuracy of every condition over the finished trials."""
+        found = {c: [a[c] for a in self.accuracies.values() if c in a] for c in CONDITIONS}
+        means = [f"{c} {fmean(values):.1f}" for c, values in found.items() if values]
         return f"validation {', '.join(means)} %" if means else ""
 
     @property
     def left(self) -> str:
-        """Time left at the pace since the beginning."""
+        """Time left at the mean speed so far."""
         done, spent = self.share - self.before, time.monotonic() - self.began
         if done <= 0 or spent < 1:
             return ""
@@ -124,12 +122,12 @@ class Watch:
 
 
 @contextmanager
-def follow(watch: Watch, shown: bool) -> Iterator[None]:
-    """Show a study on standard error while the body runs.
+def show_progress(state: StudyProgress, shown: bool) -> Iterator[None]:
+    """Show the progress of a study on standard error while the body runs.
 
     Parameters
     ----------
-    watch : Watch
+    state : StudyProgress
     shown : bool
         False shows nothing.
     """
@@ -138,7 +136,7 @@ def follow(watch: Watch, shown: bool) -> Iterator[None]:
         return
     show = _bar if sys.stderr.isatty() else _lines
     finished = threading.Event()
-    thread = threading.Thread(target=show, args=(watch, finished), daemon=True)
+    thread = threading.Thread(target=show, args=(state, finished), daemon=True)
     thread.start()
     try:
         yield
@@ -147,40 +145,40 @@ def follow(watch: Watch, shown: bool) -> Iterator[None]:
         thread.join()
 
 
-def _bar(watch: Watch, finished: threading.Event) -> None:
+def _bar(state: StudyProgress, finished: threading.Event) -> None:
     """Redraw one bar that counts trials."""
     layout = "{desc} {percentage:3.0f} %|{bar:16}|{postfix}"
     with tqdm(
-        total=watch.trials, bar_format=layout, leave=False, dynamic_ncols=True, file=sys.stderr
+        total=state.trials, bar_format=layout, leave=False, dynamic_ncols=True, file=sys.stderr
     ) as bar:
-        while not finished.wait(LOOK):
-            watch.look()
-            bar.n = watch.share
-            name = watch.record.folder.name
-            bar.set_description_str(f"{name} {watch.finished}/{watch.trials}", refresh=False)
-            parts = (watch.left, watch.running, watch.so_far)
+        while not finished.wait(UPDATE):
+            state.update()
+            bar.n = state.share
+            name = state.record.folder.name
+            bar.set_description_str(f"{name} {state.finished}/{state.trials}", refresh=False)
+            parts = (state.left, state.running, state.so_far)
             bar.set_postfix_str("; ".join(part for part in parts if part))
 
 
-def _lines(watch: Watch, finished: threading.Event) -> None:
-    """Print a line at the beginning, when a trial ends, and once a minute."""
-    _say(watch)
-    said, when = watch.finished, time.monotonic()
-    while not finished.wait(LOOK):
-        watch.look()
-        if watch.finished != said or time.monotonic() - when > SAY:
-            _say(watch)
-            said, when = watch.finished, time.monotonic()
-    watch.look()
-    if watch.finished != said:
-        _say(watch)
+def _lines(state: StudyProgress, finished: threading.Event) -> None:
+    """Print a line at the start, when a trial ends, and once a minute."""
+    _print(state)
+    printed, when = state.finished, time.monotonic()
+    while not finished.wait(UPDATE):
+        state.update()
+        if state.finished != printed or time.monotonic() - when > LINE:
+            _print(state)
+            printed, when = state.finished, time.monotonic()
+    state.update()
+    if state.finished != printed:
+        _print(state)
 
 
-def _say(watch: Watch) -> None:
-    """Print where a study stands, and keep it where ``MGCORE_PROGRESS`` asks, for who waits."""
-    print(watch, file=sys.stderr, flush=True)
-    if kept := os.environ.get("MGCORE_PROGRESS"):
+def _print(state: StudyProgress) -> None:
+    """Print the progress, and write it to the file that ``MGCORE_PROGRESS`` names, if it is set."""
+    print(state, file=sys.stderr, flush=True)
+    if file := os.environ.get("MGCORE_PROGRESS"):
         try:
-            Path(kept).write_text(f"{watch}\n", encoding="utf-8")
+            Path(file).write_text(f"{state}\n", encoding="utf-8")
         except OSError:
-            pass  # nobody waits there any more
+            pass  # the reader of the file is gone

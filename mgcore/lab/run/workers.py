@@ -1,7 +1,7 @@
-"""Who runs independent pieces of work: one process per core, one thread each.
+"""Run independent jobs in parallel: one process per core, one thread each.
 
-On networks as small as these, two threads on one are no faster than two processes on two, and far
-slower when the machine is shared, so whole trials run in parallel and nothing else does.
+For networks as small as these, two threads on one trial are no faster than two processes on two
+trials, and far slower on a shared machine.  So whole trials run in parallel, and nothing else.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ def choose_device(device: str) -> str:
     Raises
     ------
     ValueError
-        If the name is unknown, or CUDA is asked for where there is none.
+        If the name is unknown, or there is no CUDA device.
     """
     if device not in DEVICES:
         options = ", ".join(repr(name) for name in DEVICES)
-        raise ValueError(f"device={device!r}; accepted: {options}.")
+        raise ValueError(f"device must be one of {options}, got {device!r}.")
     available = torch.cuda.is_available()
     if device == "cuda" and not available:
-        raise ValueError("device='cuda', but torch finds no CUDA device; accepted here: 'cpu'.")
+        raise ValueError("device='cuda', but torch finds no CUDA device. Use 'cpu' or 'auto'.")
     return "cuda" if available and device != "cpu" else "cpu"
 
 
 def use_tf32(allowed: bool) -> None:
-    """Let a GPU multiply with 10 bits of mantissa, or not: torch does in convolutions by itself."""
+    """Allow or forbid TF32 (10 bits of mantissa) on a GPU; torch allows it in convolutions."""
     torch.backends.cuda.matmul.allow_tf32 = allowed
     torch.backends.cudnn.allow_tf32 = allowed
 
@@ -55,7 +55,7 @@ def cores() -> int:
 
 
 def here_and_now() -> dict[str, str]:
-    """Return machine and date, for a file that keeps something measured."""
+    """Return the machine and the date, for a file of measurements."""
     return {
         "machine": f"{platform.system()} {platform.machine()}, {cores()} cores",
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
@@ -64,7 +64,7 @@ def here_and_now() -> dict[str, str]:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Use one thread within; small work is slower on more, far slower on a busy machine."""
+    """Use one thread within; small jobs are slower on several, far slower on a busy machine."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -77,12 +77,12 @@ def one_thread() -> Iterator[None]:
 def settle_process() -> None:
     """Make this process a worker: one thread, no denormal numbers, freed memory kept.
 
-    A network that is sure of its training images sends back gradients below 10⁻³⁸, on which a
-    processor is many times slower than on others; as zeros they change no sum that counts.
+    When the softmax saturates, gradients fall below 10⁻³⁸, and a processor is many times slower on
+    such denormal numbers; flushing them to zero changes no significant sum.
 
-    The C library returns blocks of this size to the system at once and takes them back, page by
-    page, a step later.  Keeping them makes an unpooled step at 28×28 a third faster.  Only
-    glibc is told; elsewhere nothing happens.
+    The C library returns large blocks to the system at once and requests them again, page by page,
+    a step later.  Keeping them makes an unpooled step at 28×28 a third faster.  This is set for
+    glibc only.
     """
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
@@ -91,7 +91,7 @@ def settle_process() -> None:
 
 @contextmanager
 def settled_within() -> Iterator[None]:
-    """Compute as a worker does, in a process that is somebody else's, and leave it as it was."""
+    """Compute with a worker's settings in the caller's process, and restore them afterwards."""
     flushed = float(torch.tensor(1e-310, dtype=torch.float64) * 1) == 0
     with one_thread():
         torch.set_flush_denormal(True)
@@ -115,9 +115,9 @@ def _keep_memory() -> None:
 
 @lru_cache
 def _leave_with(caller: int) -> None:
-    """End this worker soon after its caller has died: nobody waits for what it computes.
+    """End this worker soon after its caller has died.
 
-    A caller that is killed outright cannot end its workers itself.
+    A caller that is killed cannot end its workers itself.
     """
 
     def watch() -> None:
@@ -125,12 +125,12 @@ def _leave_with(caller: int) -> None:
             time.sleep(1)
         os._exit(1)
 
-    if os.getppid() == caller:  # not where the caller does the work itself
+    if os.getppid() == caller:  # not in the caller itself
         threading.Thread(target=watch, daemon=True).start()
 
 
 def _settled(caller: int, function: Callable[..., Any], *arguments: Any) -> Any:
-    if os.getpid() == caller:  # one worker is the caller itself
+    if os.getpid() == caller:  # with one worker, the caller runs the job itself
         with settled_within():
             return function(*arguments)
     settle_process()
@@ -141,16 +141,16 @@ def _settled(caller: int, function: Callable[..., Any], *arguments: Any) -> Any:
 def everywhere(
     function: Callable[..., Any], *arguments: Any, processes: int | None = None
 ) -> list[Any]:
-    """Return what ``function(*arguments)`` gives in each of several processes, all at once.
+    """Return the results of ``function(*arguments)`` in several processes that run at once.
 
-    A process begins when all have started, or after a minute.
+    Each process calls the function when all have started, or after a minute.
 
     Parameters
     ----------
     function : callable
         Importable by name.
     processes : int, optional
-        As many as cores by default.
+        By default one per core.
     """
     processes = processes or cores()
     with tempfile.TemporaryDirectory() as folder:
@@ -171,21 +171,21 @@ def _with_the_others(
 def run_parallel(
     function: Callable[..., Any], jobs: Iterable[tuple[Any, ...]], workers: int | None = None
 ) -> Iterator[Any]:
-    """Yield ``function(*job)`` for every job, as they finish.
+    """Yield ``function(*job)`` for every job, in the order in which they finish.
 
     Parameters
     ----------
     function : callable
-        Importable by name, since other processes run it.
+        Importable by name, because other processes run it.
     jobs : iterable of tuples
-        A job is drawn only when a worker is free for it, so a generator can claim it then.
+        A job is drawn only when a worker is free, so a generator can lock it then.
     workers : int, optional
-        Processes; as many as cores by default.
+        Processes; by default one per core.
 
     Yields
     ------
     object
-        Results in the order in which they finish.  If a job fails, its exception is raised here.
+        A result.  The exception of a job that fails is raised here.
     """
     workers = workers or cores()
     with parallel_config(backend="loky", inner_max_num_threads=1):

@@ -1,8 +1,9 @@
-"""Other ways to carry stencils to a finer grid than copying them or the Galerkin condition.
+"""Maps of kernels to a finer grid that lie between copying and the Galerkin condition.
 
 With bilinear P the Galerkin map multiplies the coefficient of an operator of order p by 2ᵖ
-(:func:`mgcore.operators.rediscretise`), by up to sixteen: rough stencils blow up.  Here are families
-between the two, the operators of the thesis on the finer grid, and what may be done in training.
+(:func:`mgcore.operators.rediscretise`), so high-frequency kernels grow by a factor of up to 16.
+The maps below limit this growth; a penalty and a warm-up of the learning rate limit its effect
+during training.
 """
 
 from __future__ import annotations
@@ -15,63 +16,63 @@ from torch import Tensor, nn
 from mgcore.operators import OPERATORS, from_operators, rediscretise, to_operators
 from mgcore.train.budgeted import Optimizer
 
-Carry = Callable[[Tensor], Tensor]
+KernelMap = Callable[[Tensor], Tensor]
 
 
-def orders() -> Tensor:
-    """Return the total order p of each of the nine operators, float64."""
+def operator_orders() -> Tensor:
+    """Return the total order p of each of the nine operators of a 3×3 kernel, float64."""
     return torch.tensor([sum(o.orders) for o in OPERATORS[2]], dtype=torch.float64)
 
 
-def part_way(share: float) -> Carry:
-    """Multiply the coefficient of order p by 2^(share · p): 0 copies, 1 is the Galerkin map.
+def partial_galerkin(exponent: float) -> KernelMap:
+    """Return the map that multiplies the coefficient of order p by 2^(exponent · p).
 
-    Smoothing before the Galerkin map is in this family: damping order p by sᵖ first leaves
-    (2 s)ᵖ, and s = ½ is copying.
+    Exponent 0 copies and exponent 1 is the Galerkin map.  Smoothing a kernel before the Galerkin
+    map belongs to this family: damping order p by sᵖ leaves the factor (2 s)ᵖ, and s = ½ copies.
     """
-    return lambda stencils: rediscretise(stencils, 1.0, 0.5**share, basis="galerkin")
+    return lambda kernels: rediscretise(kernels, 1.0, 0.5**exponent, basis="galerkin")
 
 
-def clipped(most: float) -> Carry:
-    """Take the Galerkin map with no operator multiplied by more than `most`."""
+def clipped_galerkin(largest: float) -> KernelMap:
+    """Return the Galerkin map with its factors 2ᵖ limited to `largest`."""
 
-    def carry(stencils: Tensor) -> Tensor:
-        factors = (2.0 ** orders()).clamp(max=most).to(stencils)
-        beta = to_operators(stencils, 1.0, 2, "galerkin")
+    def kernel_map(kernels: Tensor) -> Tensor:
+        factors = (2.0 ** operator_orders()).clamp(max=largest).to(kernels)
+        beta = to_operators(kernels, 1.0, 2, "galerkin")
         return from_operators(beta * factors, 1.0, 2, "galerkin")
 
-    return carry
+    return kernel_map
 
 
-def geometric(stencils: Tensor) -> Tensor:
-    """Discretise the operators of thesis (2.13) on the finer grid: geometric multigrid."""
-    return rediscretise(stencils, 1.0, 0.5, basis="thesis")
+def geometric(kernels: Tensor) -> Tensor:
+    """Discretise the operators of thesis (2.13) on the finer grid, as geometric multigrid does."""
+    return rediscretise(kernels, 1.0, 0.5, basis="thesis")
 
 
-def _convolutions(model: nn.Module) -> Iterator[Tensor]:
+def _kernels(model: nn.Module) -> Iterator[Tensor]:
     for module in model.modules():
         if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
             yield module.weight
 
 
-def change_stencils(model: nn.Module, carry: Carry) -> None:
-    """Replace every 3×3 stencil of a network, in place."""
+def map_kernels(model: nn.Module, kernel_map: KernelMap) -> None:
+    """Replace every 3×3 kernel of a network by its image under a map, in place."""
     with torch.no_grad():
-        for weight in _convolutions(model):
-            weight.copy_(carry(weight))
+        for weight in _kernels(model):
+            weight.copy_(kernel_map(weight))
 
 
-def roughness(model: nn.Module) -> Tensor:
-    """Return Σ (4ᵖ − 1) β²/2 over all stencils: how their squares will grow by the Galerkin map."""
-    growth = 4.0 ** orders() - 1
+def galerkin_growth(model: nn.Module) -> Tensor:
+    """Return Σ (4ᵖ − 1) β²/2, half of what the Galerkin map adds to all squared coefficients."""
+    growth = 4.0 ** operator_orders() - 1
     return sum(
         0.5 * (growth.to(w) * to_operators(w, 1.0, 2, "galerkin").square()).sum()
-        for w in _convolutions(model)
+        for w in _kernels(model)
     )
 
 
-def warmed(optimizer: Optimizer, steps: int) -> Optimizer:
-    """Let the learning rate of an optimizer rise in a line over its first steps."""
+def with_warmup(optimizer: Optimizer, steps: int) -> Optimizer:
+    """Return an optimizer whose learning rate rises linearly over its first `steps` steps."""
 
     def make(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         made = optimizer(parameters)

@@ -1,37 +1,77 @@
-"""How much less work one way of training needs than another, and which ways nothing beats."""
+"""How much less work one training strategy needs than another, and which ones are on the front."""
 
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
+from mgcore.lab.scales.work_grid import Point, Result
 from mgcore.lab.verdict.agreement import interval
 
-
-def curve(results: list[dict[str, Any]], way: str, what: str = "accuracy") -> np.ndarray:
-    """Return (seeds, budgets): NaN where training diverged."""
-    return np.array([
-        [math.nan if point[what] is None else point[what]
-         for point in one["points"] if point["way"] == way]
-        for one in results
-    ])  # fmt: skip
+Results = Sequence[Result]
 
 
-def work_to_reach(budgets: np.ndarray, accuracies: np.ndarray, target: float) -> float:
-    """Return the budget at which an accuracy is reached, between measured ones; NaN if never.
+def _points(result: Result, strategy: str) -> list[Point]:
+    return [point for point in result["points"] if point["way"] == strategy]
+
+
+def curve(results: Results, strategy: str, quantity: str = "accuracy") -> np.ndarray:
+    """Return a quantity of every point of a strategy, by seed and budget.
 
     Parameters
     ----------
-    budgets : array, increasing
-    accuracies : array
-        Of a run of each budget.
+    results : sequence of Result
+    strategy : str
+    quantity : str
+        A key of :class:`mgcore.lab.scales.work_grid.Point`.
+
+    Returns
+    -------
+    ndarray, shape (seeds, budgets)
+        NaN where training diverged.
+    """
+    return np.array(
+        [[point[quantity] for point in _points(one, strategy)] for one in results], dtype=float
+    )
+
+
+def mean_curve(
+    results: Results, strategy: str, quantity: str = "accuracy"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean over the seeds and the half-width of its 95 % interval, for each budget.
+
+    Both are NaN where training diverged with a seed; the half-width is NaN for a single seed.
+    """
+    pairs = [
+        interval(column) if np.isfinite(column).all() else (math.nan, None)
+        for column in curve(results, strategy, quantity).T
+    ]
+    mean, half = np.array(pairs, dtype=float).T
+    return mean, half
+
+
+def target_accuracy(results: Results) -> float:
+    """Return the mean accuracy of the fine grid alone at its second largest budget, to 0.1 %."""
+    return round(float(curve(results, "fine only")[:, -2].mean()), 1)
+
+
+def work_to_reach(budgets: np.ndarray, accuracies: np.ndarray, target: float) -> float:
+    """Return the budget at which an accuracy is first reached, NaN if it never is.
+
+    Parameters
+    ----------
+    budgets : ndarray, shape (m,), increasing
+    accuracies : ndarray, shape (m,)
+        In percent, of one training run for each budget.
     target : float
+        In percent.
 
     Notes
     -----
-    The first budget that reaches the target, and the line in log budget from the one before.
+    Between two budgets, accuracy is interpolated linearly in the logarithm of the budget.
     """
     reached = np.flatnonzero(accuracies >= target)
     if not len(reached):
@@ -44,21 +84,21 @@ def work_to_reach(budgets: np.ndarray, accuracies: np.ndarray, target: float) ->
     return float(np.exp(np.interp(part, [0, 1], np.log(budgets[last - 1 : last + 1]))))
 
 
-class Factor(NamedTuple):
-    """How many times less work a way needs than another, for an accuracy.
+class Speedup(NamedTuple):
+    """The factor by which a strategy needs less work than another for the same accuracy.
 
     Attributes
     ----------
-    way, against : str
+    strategy, reference : str
     mean, low, high : float
-        Geometric mean over the seeds and its 95 % interval, by pairs of one seed.
+        Geometric mean over the seeds and its 95 % interval, from ratios within each seed.
     reached : int
-        Seeds in which both reached it; the others do not count.
+        Seeds with which both strategies reach the accuracy; the others do not count.
     seeds : int
     """
 
-    way: str
-    against: str
+    strategy: str
+    reference: str
     mean: float
     low: float
     high: float
@@ -66,38 +106,70 @@ class Factor(NamedTuple):
     seeds: int
 
 
-def factor(results: list[dict[str, Any]], way: str, against: str, target: float) -> Factor:
-    """Compare two ways by the work to reach an accuracy, in percent."""
+def speedup(results: Results, strategy: str, reference: str, target: float) -> Speedup:
+    """Compare two strategies by the work that they need for an accuracy in percent."""
     logs = []
     for one in results:
-        other, mine = (
+        reference_work, work = (
             work_to_reach(curve([one], name, "budget")[0], curve([one], name)[0], target)
-            for name in (against, way)
+            for name in (reference, strategy)
         )
-        logs.append(math.log(other / mine))
-    known = [value for value in logs if math.isfinite(value)]
-    if len(known) < 2:
-        return Factor(way, against, *(math.nan,) * 3, len(known), len(logs))
-    mean, half = interval(known)
+        logs.append(math.log(reference_work / work))
+    finite = [value for value in logs if math.isfinite(value)]
+    if len(finite) < 2:
+        return Speedup(strategy, reference, *(math.nan,) * 3, len(finite), len(logs))
+    mean, half = interval(finite)
     low, middle, high = (math.exp(mean + s * half) for s in (-1, 0, 1))
-    return Factor(way, against, middle, low, high, len(known), len(logs))
+    return Speedup(strategy, reference, middle, low, high, len(finite), len(logs))
 
 
-def front(points: dict[str, tuple[np.ndarray, np.ndarray]]) -> list[str]:
-    """Return the ways of which some point no other way's point beats in both work and accuracy.
+def accuracy_difference(
+    results: Results, strategy: str, reference: str, budget: int
+) -> tuple[float, float | None] | None:
+    """Return by how much a strategy is more accurate at a budget, paired by seed.
+
+    Returns
+    -------
+    (mean, half) : (float, float or None) or None
+        In points, with the half-width of the 95 % interval; None if training diverged.
+    """
+    pairs = [
+        {p["way"]: p["accuracy"] for p in one["points"] if p["budget"] == budget} for one in results
+    ]
+    both = [(pair[strategy], pair[reference]) for pair in pairs]
+    if any(None in pair for pair in both):
+        return None
+    return interval([a - b for a, b in both])
+
+
+def pareto_front(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> list[str]:
+    """Return the strategies with a point that no other strategy's point dominates.
 
     Parameters
     ----------
-    points : mapping of str to (work, accuracy)
-        Mean work and mean accuracy of each budget.
+    curves : mapping of str to (work, accuracy)
+        Mean work and mean accuracy at each budget.
     """
-    found = []
-    for way, (work, reached) in points.items():
-        others = [(w, a) for name, pair in points.items() if name != way
-                  for w, a in zip(*pair, strict=True)]  # fmt: skip
+    front = []
+    for name, (work, accuracies) in curves.items():
+        others = [
+            point
+            for other, pair in curves.items()
+            if other != name
+            for point in zip(*pair, strict=True)
+        ]
         if any(
-            not any(w <= mine and a >= best and (w, a) != (mine, best) for w, a in others)
-            for mine, best in zip(work, reached, strict=True) if math.isfinite(best)
-        ):  # fmt: skip
-            found.append(way)
-    return found
+            math.isfinite(a)
+            and not any(w2 <= w and a2 >= a and (w2, a2) != (w, a) for w2, a2 in others)
+            for w, a in zip(work, accuracies, strict=True)
+        ):
+            front.append(name)
+    return front
+
+
+def strategies_on_front(results: Results, strategies: Iterable[str]) -> list[str]:
+    """Return the strategies whose mean points are on the front of accuracy against flops."""
+    return pareto_front({
+        name: (mean_curve(results, name, "flops")[0], mean_curve(results, name)[0])
+        for name in strategies
+    })  # fmt: skip

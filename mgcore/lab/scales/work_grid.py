@@ -1,121 +1,218 @@
-"""Accuracy against compute: what each way of :mod:`mgcore.lab.scales.strategies` reaches for its work.
+"""Accuracy against work on one grid of tasks, strategies, budgets and seeds.
 
-A file for each network and seed; :mod:`mgcore.lab.scales.speedups` reads how much less work one way needs
-than another.
+A pilot on a seed of its own chooses each strategy's learning rate, ``rates-TASK.json``; a file
+``TASK-SEED.json`` then holds a point for every strategy and budget.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 import time
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, NotRequired, TypedDict, cast
 
-import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from mgcore.lab.records.files import read_json
 from mgcore.lab.run.pending import run_missing
-from mgcore.lab.scales.strategies import EVERY, FAIR, NETWORKS, WAYS, Data, data, reached, spend
+from mgcore.lab.scales.kernel_maps import galerkin_growth, map_kernels, with_warmup
+from mgcore.lab.scales.strategies import Strategy
+from mgcore.lab.scales.tasks import TASKS, Data, Task
+from mgcore.lab.trial.phases import stream
+from mgcore.refinement.module import refine
+from mgcore.train.budgeted import Level, Spent, train
 
 SEEDS = 5
-BUDGETS = (625, 1_250, 2_500, 5_000, 10_000)  # images of the fine grid
-FAIR_BUDGETS = (1_250, 5_000)
-# Every way has the rate on the fine grid that suits it best in a pilot, on digits of its own.
-RATES, PILOT_SEED, PILOT_BUDGETS = (0.03, 0.01, 0.003, 0.001, 0.0003), 1_000, (625, 2_500)
+PILOT_SEED = 1_000
+MOMENTUM = 0.9
 
 
-def pilot(
-    network: str, images: Data | None = None, budgets: tuple[int, ...] = PILOT_BUDGETS
-) -> dict[str, dict[str, float]]:
-    """Return the accuracy in percent of each way by learning rate, the mean over some budgets.
+class Point(TypedDict):
+    """The outcome of one strategy with one budget; keys as in the records."""
 
-    One budget would choose among rates by chance where it does not tell them apart.  A run that
-    diverged counts as 0.
-    """
-    images, found = images or data(PILOT_SEED), {}
-    for name, way in EVERY.items():
-        found[name] = {}
-        for rate in RATES:
-            runs = [
-                spend(way, NETWORKS[network], budget, images, PILOT_SEED, rate)[0]
-                for budget in budgets
-            ]
-            found[name][str(rate)] = fmean(reached(model, images) or 0.0 for model in runs)
-    return found
+    way: str  # the strategy's name
+    budget: int  # inputs of the fine grid
+    rate: float  # learning rate on the fine grid
+    accuracy: float | None  # of validation inputs, in percent; None where training diverged
+    work: NotRequired[float]  # of the budget, what was used; the first records of films lack it
+    flops: float
+    seconds: float
+    steps: int
 
 
-def best_rates(found: dict[str, dict[str, float]]) -> dict[str, float]:
-    """Return the rate of the highest accuracy of each way; the larger of two that are equal."""
-    return {
-        name: max(map(float, of), key=lambda rate, of=of: (of[str(rate)], rate))
-        for name, of in found.items()
-    }
+class Result(TypedDict):
+    """All points of a task with one seed; keys as in the records."""
+
+    network: str  # the task's name
+    seed: int
+    points: list[Point]
+    seconds: float
+    torch: NotRequired[str]
+    machine: NotRequired[str]
+    date: NotRequired[str]
 
 
-def run_one(
-    network: str, seed: int, rates: dict[str, float], budgets: tuple[int, ...] = BUDGETS,
-    fair_budgets: tuple[int, ...] = FAIR_BUDGETS, images: Data | None = None,
-) -> dict[str, Any]:  # fmt: skip
-    """Spend every budget in every way, from one start and on one draw of images.
+def train_with_budget(
+    strategy: Strategy, task: Task, budget: int, data: Data, seed: int, rate: float | None = None
+) -> tuple[nn.Module, list[Spent]]:
+    """Train a network by one strategy until a budget is used up.
+
+    Parameters
+    ----------
+    strategy : Strategy
+    task : Task
+    budget : int
+        In inputs of the fine grid.
+    data : Data
+    seed : int
+        Of the initial weights and of the order of inputs.
+    rate : float, optional
+        Learning rate on the fine grid; by default that of the coarse grid.
 
     Returns
     -------
-    dict
-        ``network``, ``seed``, ``seconds``, and ``points``: for each way and budget ``accuracy`` on
-        the validation images in percent, None where training diverged; ``work`` in images of the
-        fine grid; ``flops``; ``seconds``; ``steps``; ``rate``.
+    model : Module
+        On the fine grid.
+    spent : list of Spent
+        For each grid, the coarse one first.
     """
-    began, images = time.perf_counter(), images or data(seed)
-    points = []
-    every = [(*pair, budget) for pair in WAYS.items() for budget in budgets]
-    every += [(*pair, budget) for pair in FAIR.items() for budget in fair_budgets]
-    for name, way, budget in every:
-        model, spent = spend(way, NETWORKS[network], budget, images, seed, rates[name])
-        share = [np.prod(one.shape[1:]) / np.prod(images.training.shape[2:]) for one in spent]
-        points.append({
-            "way": name, "budget": budget, "rate": rates[name],
-            "accuracy": reached(model, images),
-            "work": float(sum(one.work * s for one, s in zip(spent, share, strict=True))),
-            "flops": sum(one.flops for one in spent),
-            "seconds": round(sum(one.seconds for one in spent), 3),
-            "steps": sum(one.steps for one in spent),
-        })  # fmt: skip
+    order = stream(seed, budget, task.order)
+    descent = partial(torch.optim.SGD, momentum=MOMENTUM, nesterov=True)
+    axes, side = strategy.coarse_axes, data.training.shape[-1]
+    coarse = int(budget * strategy.coarse_share)
+    halved = coarse and data.training.ndim - 3 in axes  # whether the last axis is coarse first
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = task.network(side // 2 if halved else side)
+    spent = []
+    if coarse:
+        inputs = task.coarsen(data.training, axes)
+        level = Level(inputs, data.labels, round(coarse / 0.5 ** len(axes)))
+        loss = F.cross_entropy
+        if strategy.penalty:
+            loss = partial(_penalised, model=model, weight=strategy.penalty)
+        optimizer = partial(descent, lr=task.coarse_rate)
+        spent.append(train(model, level, order, optimizer=optimizer, loss=loss))
+        model = refine(
+            model, inputs.shape[1:], stencils=strategy.stencils,
+            prolongation=strategy.prolongation, axes=axes,
+        )  # fmt: skip
+        if strategy.kernel_map:
+            map_kernels(model, strategy.kernel_map)
+    optimizer = partial(descent, lr=task.coarse_rate if rate is None else rate)
+    if strategy.warmup:
+        optimizer = with_warmup(optimizer, strategy.warmup)
+    level = Level(data.training, data.labels, budget - coarse)
+    spent.append(train(model, level, order, scheme=strategy.scheme, below=1, optimizer=optimizer))
+    return model, spent
+
+
+def _penalised(outputs: Tensor, labels: Tensor, model: nn.Module, weight: float) -> Tensor:
+    return F.cross_entropy(outputs, labels) + weight * galerkin_growth(model)
+
+
+def accuracy(model: nn.Module, inputs: Tensor, labels: Tensor, batch: int = 100) -> float:
+    """Return the percentage of inputs that are classified correctly."""
+    with torch.no_grad():
+        classes = torch.cat([model(some).argmax(1) for some in inputs.split(batch)])
+    return 100 * float((classes == labels).double().mean())
+
+
+def validation_accuracy(model: nn.Module, data: Data) -> float | None:
+    """Return the validation accuracy in percent, None if a weight is not finite."""
+    if not all(torch.isfinite(w).all() for w in model.parameters()):
+        return None
+    return accuracy(model, data.validation, data.validation_labels)
+
+
+def pilot(task: Task, data: Data | None = None) -> dict[str, dict[str, float]]:
+    """Return the mean accuracy in percent over the pilot's budgets, by strategy and learning rate.
+
+    Training that diverges counts as 0.
+    """
+    data = data or task.draw(PILOT_SEED)
+    return {
+        name: {
+            str(rate): fmean(
+                validation_accuracy(
+                    train_with_budget(strategy, task, budget, data, PILOT_SEED, rate)[0], data
+                )
+                or 0.0
+                for budget in task.pilot_budgets
+            )
+            for rate in task.rates
+        }
+        for name, strategy in task.strategies.items()
+    }
+
+
+def best_rates(accuracies: dict[str, dict[str, float]]) -> dict[str, float]:
+    """Return each strategy's most accurate learning rate; of equal ones the largest."""
+    return {
+        name: max((value, float(rate)) for rate, value in by_rate.items())[1]
+        for name, by_rate in accuracies.items()
+    }
+
+
+def run_seed(
+    name: str, task: Task, seed: int, rates: dict[str, float], data: Data | None = None
+) -> Result:
+    """Train by every strategy of a task with each of its budgets, from the same initial weights."""
+    began, data, points = time.perf_counter(), data or task.draw(seed), list[Point]()
+    cells = math.prod(data.training.shape[2:])
+    for strategies, budgets in task.plan:
+        for (way, strategy), budget in itertools.product(strategies.items(), budgets):
+            model, spent = train_with_budget(strategy, task, budget, data, seed, rates[way])
+            points.append({
+                "way": way, "budget": budget, "rate": rates[way],
+                "accuracy": validation_accuracy(model, data),
+                "work": float(sum(one.work * (math.prod(one.shape[1:]) / cells) for one in spent)),
+                "flops": sum(one.flops for one in spent),
+                "seconds": round(sum(one.seconds for one in spent), 3),
+                "steps": sum(one.steps for one in spent),
+            })  # fmt: skip
     seconds = round(time.perf_counter() - began, 1)
-    return {"network": network, "seed": seed, "points": points, "seconds": seconds}
+    return {"network": name, "seed": seed, "points": points, "seconds": seconds}
 
 
-def jobs(folder: Path, seeds: int = SEEDS) -> Iterator[tuple[Path, tuple[Any, ...]]]:
-    """Yield the file of each network and seed, and what :func:`run_one` is given for it."""
-    for seed, network in itertools.product(range(seeds), NETWORKS):
-        yield folder / f"{network}-{seed}.json", (network, seed, read_rates(folder, network))
+# Jobs name their task, so that a worker process needs no copy of it.
+def _pilot_job(name: str) -> dict[str, Any]:
+    return {"network": name, "accuracy": pilot(TASKS[name])}
 
 
-def run_pareto(folder: Path, workers: int | None = None, seeds: int = SEEDS) -> None:
-    """Run what is missing; the pilots come first, ``rates-NETWORK.json``."""
-    pilots = [(folder / f"rates-{network}.json", (network,)) for network in NETWORKS]
-    for one in run_missing(_pilot, pilots, workers):
+def _seed_job(name: str, seed: int, rates: dict[str, float]) -> dict[str, Any]:
+    return dict(run_seed(name, TASKS[name], seed, rates))
+
+
+def run_work_grid(folder: Path, workers: int | None = None, seeds: int = SEEDS) -> None:
+    """Run the pilots and seeds of every task whose files are absent from a folder."""
+    pilots = [(folder / f"rates-{name}.json", (name,)) for name in TASKS]
+    for one in run_missing(_pilot_job, pilots, workers):
         print(f"{one['network']}: {best_rates(one['accuracy'])}", flush=True)
-    for one in run_missing(run_one, jobs(folder, seeds), workers):
+    jobs = (
+        (folder / f"{name}-{seed}.json", (name, seed, read_rates(folder, name)))
+        for seed, name in itertools.product(range(seeds), TASKS)
+    )
+    for one in run_missing(_seed_job, jobs, workers):
         print(f"{one['network']}, seed {one['seed']}: {one['seconds']:.0f} s", flush=True)
 
 
-def _pilot(network: str) -> dict[str, Any]:
-    return {"network": network, "accuracy": pilot(network)}
+def read_rates(folder: Path, name: str) -> dict[str, float]:
+    """Return the learning rate of each strategy that the pilot of a task chose."""
+    return best_rates(read_json(folder / f"rates-{name}.json")["accuracy"])
 
 
-def read_rates(folder: Path, network: str) -> dict[str, float]:
-    """Return the learning rate of each way that the pilot chose."""
-    return best_rates(read_json(folder / f"rates-{network}.json")["accuracy"])
-
-
-def read_pareto(folder: Path, network: str) -> list[dict[str, Any]]:
-    """Return the results of one network, a seed each.
+def read_results(folder: Path, name: str) -> list[Result]:
+    """Return the recorded results of one task, one for each seed.
 
     Raises
     ------
     RecordError
         If a file is truncated or altered.
     """
-    return [read_json(file) for file in sorted(folder.glob(f"{network}-*.json"))]
+    return [cast(Result, read_json(file)) for file in sorted(folder.glob(f"{name}-*.json"))]

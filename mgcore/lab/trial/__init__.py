@@ -1,1 +1,1 @@
-"""One trial: the coarse network, the three initialisations on the fine grid, and measurements."""
+"""One trial: a coarse network, three initialisations on the fine grid, and measurements."""

@@ -1,4 +1,4 @@
-"""The small arrays that a record keeps of trial 0, so that figures render without the data."""
+"""The small arrays of trial 0 in a record, from which figures are drawn without the data."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from mgcore.analysis.landscape import filter_normalised_direction, surface
 from mgcore.lab.protocol import Protocol
 from mgcore.lab.trial.phases import stream
-from mgcore.thesis.network import CLASSIFIER, feature_maps
+from mgcore.lab.trial.trial import KeptTrial
+from mgcore.thesis.network import CLASSIFIER, Weights, feature_maps
+from mgcore.thesis.objective import Objective, evaluate
 
 BLOCKS = 100  # weight maps of the coarse classifier (Fig. 4.2)
 SHOWN = 2  # validation images that are propagated (Fig. 4.4)
@@ -20,26 +23,26 @@ SURFACE_IMAGES = {"smoke": 32, "class": 200, "paper": 500}
 REACH = 1.0  # in filter norms
 
 
-def collect(protocol: Protocol, kept: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Return the arrays of the figures from what a trial kept.
+def collect(protocol: Protocol, kept: KeptTrial) -> dict[str, np.ndarray]:
+    """Return the arrays of the figures from a trial's networks and images.
 
     Parameters
     ----------
     protocol : Protocol
-    kept : dict
-        As filled by :func:`mgcore.lab.trial.trial.run_trial`.
+    kept : KeptTrial
+        From the result of :func:`mgcore.lab.trial.trial.run_trial`.
 
     Returns
     -------
     dict of ndarray
         ``stencils/<network>/<layer>`` (out, in, 3, 3); ``blocks`` (100, m, m) with ``blocks_of``
-        (100, 2) their class and channel; ``digits/…``; ``maps/<arm>/<layer>``
+        (100, 2) their class and channel; ``digits/…``; ``maps/<condition>/<layer>``
         (images, channels, n, n) with ``channels/<layer>``; ``surface/<network>`` (k, k) with
         ``surface_steps`` (k,).
     """
-    phases, starts = kept["phases"], kept["starts"]
+    phases, starts = kept.phases, kept.starts
     arrays: dict[str, np.ndarray] = {}
-    networks = {name: progress.weights for name, progress in phases.items()}
+    networks = {name: state.weights for name, state in phases.items()}
     for name, weights in networks.items():
         for layer in ("conv1", "conv2"):
             arrays[f"stencils/{name}/{layer}"] = weights[f"{layer}.weight"].float().cpu().numpy()
@@ -58,10 +61,10 @@ def collect(protocol: Protocol, kept: dict[str, Any]) -> dict[str, np.ndarray]:
 
 
 def _propagate(
-    protocol: Protocol, kept: dict[str, Any], networks: dict[str, Any], draw: torch.Generator
+    protocol: Protocol, kept: KeptTrial, networks: dict[str, Any], draw: torch.Generator
 ) -> dict[str, np.ndarray]:
-    """Pass the first two validation images of different digits through the fine networks."""
-    images = kept["fine_images"]
+    """Return the feature maps of two validation images of different digits in the fine networks."""
+    images = kept.fine_images
     labels = images.validation_labels.cpu()
     other = int((labels != labels[0]).nonzero()[0])
     pick = torch.tensor([0, other][:SHOWN])
@@ -69,37 +72,40 @@ def _propagate(
     arrays = {
         "digits/images": x[:, 0].float().cpu().numpy(),
         "digits/labels": labels[pick].numpy(),
-        "digits/indices": kept["chosen"][2][pick].numpy(),
+        "digits/indices": kept.indices[2][pick].numpy(),
     }
     layers = ("conv1", "pooled", "conv2") if protocol.pooling else ("conv1", "conv2")
     order = {layer: torch.randperm(64 if layer == "conv2" else 32, generator=draw)[:CHANNELS]
              for layer in layers}  # fmt: skip
     arrays |= {f"channels/{layer}": index.numpy() for layer, index in order.items()}
-    for arm in ("new", "transfer", "multigrid"):
+    for condition in ("new", "transfer", "multigrid"):
         with torch.no_grad():
-            maps = feature_maps(networks[arm], x, protocol.pooling, protocol.padding)
-        for layer, seen in zip(layers, maps, strict=True):
-            arrays[f"maps/{arm}/{layer}"] = seen[:, order[layer]].half().cpu().numpy()
+            maps = feature_maps(networks[condition], x, protocol.pooling, protocol.padding)
+        for layer, features in zip(layers, maps, strict=True):
+            arrays[f"maps/{condition}/{layer}"] = features[:, order[layer]].half().cpu().numpy()
     return arrays
 
 
-def _surfaces(
-    protocol: Protocol, kept: dict[str, Any], starts: dict[str, Any]
-) -> dict[str, np.ndarray]:
-    """Evaluate the objective around the coarse minimum and where each fine arm starts."""
+def _surfaces(protocol: Protocol, kept: KeptTrial, starts: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Evaluate the objective around the coarse minimum and around the fine initial weights."""
     count = SURFACE_IMAGES[protocol.tier]
     steps = torch.linspace(-REACH, REACH, SIDE[protocol.tier])
     arrays = {"surface_steps": steps.numpy()}
-    centres = {"coarse": kept["phases"]["coarse"].weights} | starts
+    centres = {"coarse": kept.phases["coarse"].weights} | starts
     for name, weights in centres.items():
         grid = "coarse" if name == "coarse" else "fine"
-        images = kept[f"{grid}_images"]
+        images = kept.images(grid)
         weights = {k: w.to(images.training) for k, w in weights.items()}
-        draw = stream(protocol.seed, 0, "directions", grid)  # the same for both fine starts
+        draw = stream(protocol.seed, 0, "directions", grid)  # the same for both fine networks
         pair = tuple(filter_normalised_direction(weights, draw) for _ in range(2))
-        values = surface(
-            protocol.objective(grid), weights, pair, steps,
-            images.training[:count], images.training_labels[:count],
-        )  # fmt: skip
+        objective = protocol.objective(grid)
+        x, y = images.training[:count], images.training_labels[:count]
+
+        def value(
+            moved: Weights, objective: Objective = objective, x: Tensor = x, y: Tensor = y
+        ) -> float:
+            return evaluate(objective, moved, x, y)["objective"]
+
+        values = surface(value, weights, pair, steps)
         arrays[f"surface/{name}"] = values.numpy()
     return arrays

@@ -1,8 +1,8 @@
-"""One training run inside a trial, with a checkpoint after every epoch.
+"""One training run inside a trial (a phase), with a checkpoint after every epoch.
 
-A phase starts from weights, passes over its images for some epochs and is measured on the way.
-Its checkpoint lies in a cache outside the record under a key made of everything that decides it,
-so a kill costs one epoch, and a coarse network trained for one study serves every other.
+A phase starts from weights, passes over its images for some epochs and is measured after each.  Its
+checkpoint lies in a cache outside the record, under a key made of everything that determines the
+result: a kill costs one epoch, and a coarse network trained for one study serves every other.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from mgcore.lab.protocol import Protocol
-from mgcore.lab.records.checkpoints import Progress, load, save
+from mgcore.lab.records.checkpoints import PhaseState, load, save
+from mgcore.lab.records.schema import EpochRow
 from mgcore.thesis.objective import Objective, evaluate
 from mgcore.thesis.sgd import learning_rate, train_epoch
 
@@ -43,18 +44,18 @@ def stream(seed: int, trial: int, *purpose: str | int) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
-# Passes once over the images in the given order, changing the weights in place, and returns what
-# is to be noted of the epoch beside accuracy and loss.
-Method = Callable[[Protocol, Objective, Images, Progress, Tensor], dict[str, Any]]
+# Passes once over the images in the given order, changes the weights in place, and returns what the
+# row of the epoch records in addition to accuracy and loss.
+Method = Callable[[Protocol, Objective, Images, PhaseState, Tensor], EpochRow]
 
 
 def sgd(
-    protocol: Protocol, objective: Objective, images: Images, now: Progress, order: Tensor
-) -> dict[str, Any]:
-    """Run an epoch of stochastic gradients: the method of the baseline."""
+    protocol: Protocol, objective: Objective, images: Images, state: PhaseState, order: Tensor
+) -> EpochRow:
+    """Run an epoch of stochastic gradient descent, the method of the baseline."""
     train_epoch(
-        objective, now.weights, now.velocity, images.training, images.training_labels, order,
-        rate=learning_rate(now.epoch + 1, protocol.learning_rate, protocol.rate_decay),
+        objective, state.weights, state.velocity, images.training, images.training_labels, order,
+        rate=learning_rate(state.epoch + 1, protocol.learning_rate, protocol.rate_decay),
         batch=protocol.batch, momentum=protocol.momentum, nesterov=protocol.nesterov,
         rule=protocol.momentum_rule,
     )  # fmt: skip
@@ -72,7 +73,7 @@ def run_phase(
     tick: Tick = lambda work: None,
     method: Method | None = None,
     epochs: int | None = None,
-) -> Progress:
+) -> PhaseState:
     """Train one network on one grid, resuming from `checkpoint` where there is one.
 
     Parameters
@@ -80,73 +81,74 @@ def run_phase(
     protocol : Protocol
     trial : int
     grid : {"coarse", "fine"}
-        The order of the images is drawn for the grid, so that all fine arms see the same order.
+        The order of the images is drawn for the grid, so that all conditions see the same order.
     start : dict of Tensor
-        Initial weights, of any floating dtype; not changed.
+        Initial weights of any floating dtype; not changed.
     images : Images
     checkpoint : Path or None
-        File that is replaced after every epoch; None keeps nothing.
+        Replaced after every epoch; None saves nothing.
     tick : callable
         Called with the number of image-steps done since the last call.
     method : callable, optional
         What an epoch does; :func:`sgd` by default.
     epochs : int, optional
-        The grid's number by default.
+        The protocol's number for the grid by default.
 
     Returns
     -------
-    Progress
-        At the last epoch, with measurements at every epoch from 0.
+    PhaseState
+        The state after the last epoch, with measurements after every epoch from 0.
     """
     objective = protocol.objective(grid)
     if epochs is None:
         epochs = protocol.coarse_epochs if grid == "coarse" else protocol.fine_epochs
     device = images.training.device
-    now = load(checkpoint, device)
-    if now is None:
+    state = load(checkpoint, device)
+    if state is None:
         dtype = getattr(torch, protocol.dtype)
         weights = {name: w.to(device, dtype, copy=True) for name, w in start.items()}
-        now = Progress(0, weights, {name: torch.zeros_like(w) for name, w in weights.items()})
-        _measure(protocol, objective, images, now, epochs)
+        state = PhaseState(0, weights, {name: torch.zeros_like(w) for name, w in weights.items()})
+        _measure(protocol, objective, images, state, epochs)
     else:
-        now.earlier = sum(now.seconds.values())
-        tick(now.epoch * len(images.training))
-        if grid == "coarse" and now.epoch >= epochs:
-            now.earlier = 0.0  # another study's, which has counted it
-    while now.epoch < epochs:
+        state.seconds_before = sum(state.seconds.values())
+        tick(state.epoch * len(images.training))
+        if grid == "coarse" and state.epoch >= epochs:
+            state.seconds_before = 0.0  # spent by another study, which has counted it
+    while state.epoch < epochs:
         began = time.perf_counter()
         order = torch.randperm(
-            len(images.training), generator=stream(protocol.seed, trial, grid, now.epoch + 1)
+            len(images.training), generator=stream(protocol.seed, trial, grid, state.epoch + 1)
         )
-        told = (method or sgd)(protocol, objective, images, now, order.to(device))
-        now.epoch += 1
-        now.seconds["training"] += time.perf_counter() - began
-        _measure(protocol, objective, images, now, epochs)
-        now.history[-1] |= told
-        save(checkpoint, now)
+        extra = (method or sgd)(protocol, objective, images, state, order.to(device))
+        state.epoch += 1
+        state.seconds["training"] += time.perf_counter() - began
+        _measure(protocol, objective, images, state, epochs)
+        state.history[-1] |= extra
+        save(checkpoint, state)
         tick(len(images.training))
-    return now
+    return state
 
 
 def measured_images(protocol: Protocol, epoch: int, epochs: int) -> tuple[str, int | None]:
-    """Return how the images an epoch is measured on are named, and how many of each kind they are.
+    """Return the name and the number of the images on which an epoch is measured.
 
-    All of them, None, at the first, the second and the last of `epochs`; else the subset's halves.
+    They are all images (None) after epochs 0, 1 and the last of `epochs`; else half of the subset
+    from the training images and half from the validation images.
     """
-    everything = epoch in (0, 1, epochs)
-    return ("all", None) if everything else ("subset", protocol.subset // 2)
+    measure_all = epoch in (0, 1, epochs)
+    return ("all", None) if measure_all else ("subset", protocol.subset // 2)
 
 
 def _measure(
-    protocol: Protocol, objective: Objective, images: Images, now: Progress, epochs: int
+    protocol: Protocol, objective: Objective, images: Images, state: PhaseState, epochs: int
 ) -> None:
     """Append the measurements of this epoch to the history."""
     began = time.perf_counter()
-    kind, count = measured_images(protocol, now.epoch, epochs)
-    row: dict[str, Any] = {"epoch": now.epoch, "images": kind}
+    kind, count = measured_images(protocol, state.epoch, epochs)
+    row: EpochRow = {"epoch": state.epoch, "images": kind}
     for name in ("training", "validation"):
         x, y = getattr(images, name)[:count], getattr(images, f"{name}_labels")[:count]
-        measured = evaluate(objective, now.weights, x, y)
-        row |= {f"{name}_{metric}": value for metric, value in measured.items()}
-    now.history.append(row)
-    now.seconds["evaluation"] += time.perf_counter() - began
+        measured = evaluate(objective, state.weights, x, y)
+        row |= cast(EpochRow, {f"{name}_{metric}": v for metric, v in measured.items()})
+    state.history.append(row)
+    state.seconds["evaluation"] += time.perf_counter() - began

@@ -1,8 +1,10 @@
-"""What one trial does, and the study that runs many (thesis §4.1).
+"""One trial: a coarse network, and fine networks from three initialisations (thesis §4.1).
 
-A coarse network is trained; three fine networks start from fresh weights ("new"), from its stencils
-as they are ("transfer") and from its stencils refined by the Galerkin condition ("multigrid"), both
-with its classifier prolonged; each is retrained on other, fine images.
+A coarse network is trained.  Three fine networks start from random weights (``"new"``), from the
+coarse kernels copied (``"transfer"``) and from the coarse kernels refined by the Galerkin condition
+(``"multigrid"``), the last two with the coarse classifier prolonged; each is retrained on other,
+fine images.  Here and in :mod:`mgcore.lab.run` networks are dictionaries of weights trained by our
+own SGD, for speed and for the trial axis of a GPU; public functions elsewhere take modules.
 """
 
 from __future__ import annotations
@@ -10,21 +12,24 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor
 
-from mgcore.data.images import Digits, load_digits, normalise, prepare, split
+from mgcore.data.images import Digits, load_digits, normalise, one_of, prepare, split
 from mgcore.grids import restrict
-from mgcore.lab.protocol import CONDITIONS, Protocol
+from mgcore.lab.protocol import CONDITIONS, Protocol, check_grid
+from mgcore.lab.records.checkpoints import PhaseState
+from mgcore.lab.records.schema import EpochRow, Trial
 from mgcore.lab.trial.newton import classifier_method, joint_method
-from mgcore.lab.trial.phases import Images, Method, Progress, Tick, run_phase, sgd, stream
+from mgcore.lab.trial.phases import Images, Method, Tick, run_phase, sgd, stream
 from mgcore.thesis.network import initial_weights, refine_weights
 
-# The fields that decide the coarse network and the start of every arm.
+# The fields that determine the coarse network and the initial weights of every condition.
 COARSE_FIELDS = (
     "dataset", "seed", "resolution", "pooling", "n_coarse", "n_fine", "n_validation",
     "coarse_epochs", "normalisation", "padding", "classifier_bias", "stencil_scale",
@@ -34,6 +39,58 @@ COARSE_FIELDS = (
 )  # fmt: skip
 
 
+@dataclass
+class KeptTrial:
+    """What a trial leaves behind besides metrics, for measures and figures.
+
+    Attributes
+    ----------
+    digits : Digits
+        The pool of images.
+    indices : list of Tensor
+        The pool's indices for coarse training, fine training and validation.
+    fine_images : Images
+    coarse_images : Images or None
+        None if no coarse network was trained.
+    starts : dict of dict of Tensor
+        The initial weights of each condition.
+    phases : dict of PhaseState
+        The trained networks: ``"coarse"``, each condition, and ``"new_classifier"`` and so on.
+    """
+
+    digits: Digits
+    indices: list[Tensor]
+    fine_images: Images
+    coarse_images: Images | None = None
+    starts: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    phases: dict[str, PhaseState] = field(default_factory=dict)
+
+    def images(self, grid: str) -> Images:
+        """Return the images of a grid, ``"coarse"`` or ``"fine"``."""
+        images = self.coarse_images if grid == "coarse" else self.fine_images
+        if images is None:
+            raise ValueError("This trial trained no coarse network, so it has no coarse images.")
+        return images
+
+
+class TrialResult(TypedDict):
+    """The result of :func:`run_trial`.
+
+    ``metrics`` has the measurements by epoch of ``"coarse"``, of each condition, and of
+    ``"new_classifier"`` and so on where the classifier is trained first.  ``seconds`` has the time
+    of training and evaluation of each, and of the ``"whole"``, including the time before an
+    interruption but not the time of a coarse network that was trained before.  ``data_sha256`` is
+    the hash of the pool, ``scratch`` names the checkpoints that no other study uses, and ``kept``
+    holds networks and images.
+    """
+
+    metrics: dict[str, list[EpochRow]]
+    seconds: dict[str, Any]
+    data_sha256: str
+    scratch: list[str]
+    kept: KeptTrial
+
+
 def run_trial(
     protocol: Protocol,
     trial: int,
@@ -41,12 +98,11 @@ def run_trial(
     device: str = "cpu",
     cache: Path | None = None,
     code: Mapping[str, str] | None = None,
-    arms: tuple[str, ...] = CONDITIONS,
+    conditions: tuple[str, ...] = CONDITIONS,
     digits: Digits | None = None,
     tick: Tick = lambda work: None,
     begin: Callable[[str], None] = lambda name: None,
-    keep: dict[str, Any] | None = None,
-) -> dict[str, Any]:
+) -> TrialResult:
     """Run trial number `trial`, a function of (protocol, seed, trial) alone.
 
     Parameters
@@ -57,35 +113,28 @@ def run_trial(
     device : str
         ``"cpu"`` or ``"cuda"``.
     cache : Path, optional
-        Folder for checkpoints; None keeps nothing.
+        Folder for checkpoints; None saves none.
     code : mapping of str, optional
-        For ``"coarse"`` and ``"fine"`` what stands for the behaviour of the code (the canary's
-        digest) in the keys of checkpoints.
-    arms : tuple of str
-        Which of ``"new"``, ``"transfer"``, ``"multigrid"``.  The coarse network is trained only
-        if one of the latter two needs it.
+        For ``"coarse"`` and ``"fine"``, the digest of the fingerprint in the keys of checkpoints.
+    conditions : tuple of str
+        Some of ``"new"``, ``"transfer"``, ``"multigrid"``.  The coarse network is trained only for
+        the last two.
     digits : Digits, optional
-        The pool to draw from, instead of the protocol's data set.
+        The pool of images; by default the protocol's data set.
     tick : callable
         Called with the number of image-steps done since the last call.
     begin : callable
         Called with the name of each network when its training begins.
-    keep : dict, optional
-        Is given the networks and images of the trial, for figures.
 
     Returns
     -------
-    dict
-        ``metrics``: for ``"coarse"`` and each arm the measurements by epoch; where the classifier
-        is trained first, for that too, as ``"new_classifier"`` and so on.
-        ``seconds``: of training and evaluation of each, and of the whole, what was done before an
-        interruption included; a coarse network that was there already is not.
-        ``data_sha256``: of the pool.  ``scratch``: checkpoints that no other study uses.
+    TrialResult
     """
     began = time.perf_counter()
-    digits, chosen = draw_split(protocol, trial, digits)
+    digits, indices = draw_split(protocol, trial, digits)
 
-    phases: dict[str, Progress] = {}
+    phases: dict[str, PhaseState] = {}
+    coarse_images = None
     scratch: list[str] = []
 
     def phase(
@@ -101,19 +150,17 @@ def run_trial(
         if file and grid == "fine":  # coarse networks serve other studies too
             scratch.append(str(file))
 
-    if set(arms) != {"new"}:
-        images = grid_images(protocol, digits, chosen, "coarse", device)
-        phase("coarse", "coarse", fresh_weights(protocol, trial, "coarse"), images)
-        if keep is not None:
-            keep["coarse_images"] = images
-    images = grid_images(protocol, digits, chosen, "fine", device)
+    if set(conditions) != {"new"}:
+        coarse_images = grid_images(protocol, digits, indices, "coarse", device)
+        phase("coarse", "coarse", fresh_weights(protocol, trial, "coarse"), coarse_images)
+    images = grid_images(protocol, digits, indices, "fine", device)
     starts = {}
-    for arm in arms:
-        coarse = phases["coarse"].weights if arm != "new" else {}
-        starts[arm] = refined_start(protocol, trial, arm, coarse)
-        origin, second = starts[arm], sgd
+    for condition in conditions:
+        coarse = phases["coarse"].weights if condition != "new" else {}
+        starts[condition] = refined_start(protocol, trial, condition, coarse)
+        origin, second = starts[condition], sgd
         if protocol.newton_method:  # the classifier first, with the network held fixed
-            first = f"{arm}_classifier"
+            first = f"{condition}_classifier"
             phase(
                 first, "fine", origin, images, classifier_method(protocol),
                 protocol.classifier_epochs,
@@ -121,16 +168,18 @@ def run_trial(
             origin = phases[first].weights
         if protocol.retraining == "joint":
             second = joint_method(protocol)
-        phase(arm, "fine", origin, images, second)
-    if keep is not None:
-        keep |= {"digits": digits, "chosen": chosen, "fine_images": images}
-        keep |= {"starts": starts, "phases": phases}
+        phase(condition, "fine", origin, images, second)
     return {
-        "metrics": {name: progress.history for name, progress in phases.items()},
-        "seconds": {name: progress.seconds for name, progress in phases.items()}
-        | {"whole": time.perf_counter() - began + sum(p.earlier for p in phases.values())},
+        "metrics": {name: state.history for name, state in phases.items()},
+        "seconds": {name: state.seconds for name, state in phases.items()}
+        | {
+            "whole": time.perf_counter()
+            - began
+            + sum(state.seconds_before for state in phases.values())
+        },
         "data_sha256": digits.sha256,
         "scratch": scratch,
+        "kept": KeptTrial(digits, indices, images, coarse_images, starts, phases),
     }
 
 
@@ -138,7 +187,8 @@ def checkpoint_file(
     cache: Path, protocol: Protocol, trial: int, name: str, grid: str, device: str,
     code: Mapping[str, str] | None, digits: Digits,
 ) -> Path:  # fmt: skip
-    """Return where the checkpoint of one network of a trial lies: named by all that decides it."""
+    """Return the file of one network's checkpoint, named by all that determines its content."""
+    check_grid(grid)
     fields = COARSE_FIELDS if grid == "coarse" else ()
     behaviour = (code or {}).get(grid, "")
     key = f"{protocol.key(*fields)}/{trial}/{name}/{device}/{torch.get_num_threads()}"
@@ -152,11 +202,11 @@ def draw_split(
     """Return the pool and the trial's indices for coarse training, fine training, validation."""
     sizes = (protocol.n_coarse, protocol.n_fine, protocol.n_validation)
     digits = digits or load_digits(protocol.dataset, sum(sizes), protocol.resolution)
-    return digits, split(len(digits.images), sizes, stream(protocol.seed, trial, "split"))
+    return digits, split(len(digits), sizes, stream(protocol.seed, trial, "split"))
 
 
 def fresh_weights(protocol: Protocol, trial: int, grid: str) -> dict[str, Tensor]:
-    """Return the random weights with which a trial begins on a grid, in float64."""
+    """Return the random initial weights of a trial on a grid, in float64."""
     return initial_weights(
         protocol.objective(grid).resolution, protocol.pooling,
         stream(protocol.seed, trial, "weights", grid),
@@ -167,29 +217,32 @@ def fresh_weights(protocol: Protocol, trial: int, grid: str) -> dict[str, Tensor
 
 
 def refined_start(
-    protocol: Protocol, trial: int, arm: str, coarse: Mapping[str, Tensor]
+    protocol: Protocol, trial: int, condition: str, coarse: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Return where an arm begins: "new" from fresh weights, the others from the coarse network."""
-    if arm == "new":
+    """Return the initial weights of a condition, made from the coarse network except for "new"."""
+    if condition not in CONDITIONS:
+        raise ValueError(f"condition must be one of {one_of(CONDITIONS)}, got {condition!r}.")
+    if condition == "new":
         return fresh_weights(protocol, trial, "fine")
     return refine_weights(
-        coarse, protocol.coarse_side, stencils="copy" if arm == "transfer" else "galerkin",
+        coarse, protocol.coarse_side, stencils="copy" if condition == "transfer" else "galerkin",
         prolongation=protocol.prolongation, scale=protocol.classifier_factor,
     )  # fmt: skip
 
 
 def grid_images(
-    protocol: Protocol, digits: Digits, chosen: list[Tensor], grid: str, device: str = "cpu"
+    protocol: Protocol, digits: Digits, indices: list[Tensor], grid: str, device: str = "cpu"
 ) -> Images:
     """Return the prepared images of one grid: R x on the coarse one (thesis (3.3)).
 
-    Pixels are normalised on the fine grid, so that x²ʰ = R xʰ holds for what networks see.
+    Pixels are normalised on the fine grid, so that x²ʰ = R xʰ holds for the networks' inputs.
     """
-    coarse, fine, validation = chosen
+    check_grid(grid)
+    coarse, fine, validation = indices
     dtype = getattr(torch, protocol.dtype)
 
     def take(index: Tensor, preparation: str) -> Tensor:
-        x = normalise(digits.images[index], protocol.normalisation, dtype)
+        x = normalise(digits.select(index, dtype), protocol.normalisation, dtype)
         x = restrict(x) if grid == "coarse" else prepare(x, preparation, protocol.prolongation)
         return x.to(device)
 
@@ -200,20 +253,11 @@ def grid_images(
     )  # fmt: skip
 
 
-def image_steps(protocol: Protocol, arms: tuple[str, ...] = CONDITIONS) -> int:
-    """Return the image-steps of one trial, the unit of :func:`run_trial`'s `tick`."""
-    coarse = protocol.n_coarse * protocol.coarse_epochs if set(arms) != {"new"} else 0
-    epochs = protocol.fine_epochs
-    if protocol.newton_method:
-        epochs += protocol.classifier_epochs
-    return coarse + len(arms) * protocol.n_fine * epochs
-
-
-def metric_hash(trials: list[dict[str, Any]]) -> str:
+def metric_hash(trials: Sequence[Trial]) -> str:
     """Return the SHA-256 over the metric fields of trials, in the order of their numbers.
 
-    Equal for the same protocol and seed on the same machine at one thread each, however the study
-    was interrupted and whoever ran which trial.
+    It is equal for the same protocol and seed on the same machine with one thread, however the
+    study was interrupted and whichever process ran which trial.
     """
     ordered = sorted(trials, key=lambda trial: trial["trial"])
     text = json.dumps([[trial["trial"], trial["metrics"]] for trial in ordered], sort_keys=True)

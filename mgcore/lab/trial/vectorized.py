@@ -1,9 +1,9 @@
-"""Trials of a study, and their arms, advanced together along one axis: what a GPU runs.
+"""Train the networks of many trials together along one axis, as a GPU needs it.
 
-Every network is checkpointed after every epoch where :func:`mgcore.lab.trial.trial.run_trial` looks for
-it, in the same form.  A trial is then run as ever: it finds its networks trained, and measures and
-records them.  What depends on the data in its length, Newton's methods, is not advanced together:
-there the coarse networks are, and the rest runs trial by trial.
+After every epoch each network's checkpoint is written where :func:`mgcore.lab.trial.trial.run_trial`
+looks for it, in the same form.  The trials then run one by one as usual: each finds its networks
+trained, measures and records them.  The work of Newton's methods depends on the data, so for them
+only the coarse networks are trained together.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from mgcore.lab.protocol import CONDITIONS, Protocol
-from mgcore.lab.records.checkpoints import Progress, load, save
+from mgcore.lab.records.checkpoints import PhaseState, load, save
+from mgcore.lab.records.schema import EpochRow
 from mgcore.lab.trial.phases import Images, Tick, measured_images, stream
 from mgcore.lab.trial.trial import (
     checkpoint_file,
@@ -36,10 +37,10 @@ from mgcore.thesis.sgd import learning_rate
 
 @dataclass(frozen=True)
 class Run:
-    """One network's training: whose it is, where it begins and where it is kept."""
+    """The training of one network: its trial, initial weights, checkpoint and progress callback."""
 
     trial: int
-    place: int  # of the trial's images among those of all
+    place: int  # position of the trial's images on the axis of trials
     start: dict[str, Tensor]
     checkpoint: Path
     tick: Tick
@@ -56,16 +57,16 @@ def run_vectorized(
     code: Mapping[str, str],
     lowering: str = LOWERING,
 ) -> Iterator[Any]:
-    """Yield ``function(*job)`` for every job, after the networks of many were trained together.
+    """Yield ``function(*job)`` for every job, after training the networks of many jobs together.
 
     Parameters
     ----------
     function : callable
         Runs a trial; the second entry of a job is its number.
     jobs : iterable of tuples
-        As many are drawn at a time as the device has room for.
+        As many are drawn at a time as fit into the device's memory.
     ticks : callable
-        Number of a trial ↦ what is told the image-steps done in it.
+        From a trial's number to the callback for its image-steps.
     protocol : Protocol
     device, cache, code
         As for :func:`mgcore.lab.trial.trial.run_trial`.
@@ -74,8 +75,8 @@ def run_vectorized(
     """
     jobs = iter(jobs)
     while group := list(islice(jobs, room(protocol, device))):
-        told = {job[1]: ticks(job[1]) for job in group}
-        advance(protocol, told, device=device, cache=cache, code=code, lowering=lowering)
+        trial_ticks = {job[1]: ticks(job[1]) for job in group}
+        advance(protocol, trial_ticks, device=device, cache=cache, code=code, lowering=lowering)
         for job in group:
             yield function(*job)
 
@@ -89,13 +90,13 @@ def room(protocol: Protocol, device: str) -> int:
 
 
 def trial_bytes(protocol: Protocol, batch: int = 50) -> int:
-    """Estimate the memory of one trial's images and of a step of its arms on the fine grid."""
+    """Estimate the bytes of one trial's images and of a training step of its fine networks."""
     pixels = protocol.resolution**2
-    cells = protocol.coarse_side**2 * 4  # of the fine maps that the classifier reads
+    cells = protocol.coarse_side**2 * 4  # of the fine feature maps before the classifier
     images = (protocol.n_coarse + protocol.n_validation) * pixels // 4
     images += (protocol.n_fine + protocol.n_validation) * pixels
     first, second = WIDTHS
-    # Patches of both layers and their gradients; maps before and after each ReLU, and theirs.
+    # Patches of both layers, maps before and after each ReLU, and the gradients of all.
     step = 2 * batch * (9 * pixels + 9 * first * cells + 2 * first * pixels + 2 * second * cells)
     weights = 6 * CLASSES * second * cells
     return (8 if protocol.dtype == "float64" else 4) * (
@@ -118,7 +119,7 @@ def advance(
     ----------
     protocol : Protocol
     ticks : mapping of int to callable
-        For every trial, what is told the image-steps done.
+        For every trial, the callback for the image-steps done.
     device, cache, code
         As for :func:`mgcore.lab.trial.trial.run_trial`.
     lowering : {"grouped", "unfold"}
@@ -141,9 +142,9 @@ def advance(
         return
     runs = []
     for i, ((t, tick), trained) in enumerate(zip(ticks.items(), coarse, strict=True)):
-        for arm in CONDITIONS:
-            begin = refined_start(protocol, t, arm, trained.weights)
-            runs.append(Run(t, i, begin, file(t, arm, "fine"), tick))
+        for condition in CONDITIONS:
+            begin = refined_start(protocol, t, condition, trained.weights)
+            runs.append(Run(t, i, begin, file(t, condition, "fine"), tick))
     _train(protocol, "fine", runs, images("fine"), protocol.fine_epochs, lowering)
 
 
@@ -154,41 +155,44 @@ def _stacked(each: list[Images]) -> Images:
 
 def _train(
     protocol: Protocol, grid: str, runs: list[Run], images: Images, epochs: int, lowering: str
-) -> list[Progress]:
-    """Bring every run to its last epoch; those that lag behind after a kill go first."""
+) -> list[PhaseState]:
+    """Train every network to its last epoch; after a kill, those with fewer epochs go first."""
     objective, device = protocol.objective(grid), images.training.device
     count = images.training.shape[1]
-    nows: list[Progress] = []
+    states: list[PhaseState] = []
     for run in runs:
-        now = load(run.checkpoint, device)
-        if now is None:
+        state = load(run.checkpoint, device)
+        if state is None:
             dtype = getattr(torch, protocol.dtype)
             weights = {name: w.to(device, dtype, copy=True) for name, w in run.start.items()}
-            now = Progress(-1, weights, {name: torch.zeros_like(w) for name, w in weights.items()})
+            state = PhaseState(
+                -1, weights, {name: torch.zeros_like(w) for name, w in weights.items()}
+            )
         else:
-            run.tick(now.epoch * count)
-        nows.append(now)
-    while (least := min(now.epoch for now in nows)) < epochs:
-        chosen = [i for i, now in enumerate(nows) if now.epoch == least]
-        behind, state = [runs[i] for i in chosen], [nows[i] for i in chosen]
-        _epoch(protocol, objective, grid, behind, state, images, epochs, lowering)
+            run.tick(state.epoch * count)
+        states.append(state)
+    while (least := min(state.epoch for state in states)) < epochs:
+        chosen = [i for i, state in enumerate(states) if state.epoch == least]
+        group = [runs[i] for i in chosen]
+        group_states = [states[i] for i in chosen]
+        _epoch(protocol, objective, grid, group, group_states, images, epochs, lowering)
         if least >= 0:
-            for run, now in zip(behind, state, strict=True):
-                save(run.checkpoint, now)
+            for run, state in zip(group, group_states, strict=True):
+                save(run.checkpoint, state)
                 run.tick(count)
-    return nows
+    return states
 
 
 def _epoch(
-    protocol: Protocol, objective: Objective, grid: str, runs: list[Run], nows: list[Progress],
+    protocol: Protocol, objective: Objective, grid: str, runs: list[Run], states: list[PhaseState],
     images: Images, epochs: int, lowering: str,
 ) -> None:  # fmt: skip
-    """Train networks that stand at one epoch to the next, and measure them; −1 is the start."""
+    """Train networks from one common epoch to the next, and measure them; epoch −1 is before 0."""
     began, device = time.perf_counter(), images.training.device
-    epoch = nows[0].epoch + 1
-    weights = stack([now.weights for now in nows])
-    velocity = stack([now.velocity for now in nows])
-    of = torch.tensor([run.place for run in runs], device=device)
+    epoch = states[0].epoch + 1
+    weights = stack([state.weights for state in states])
+    velocity = stack([state.velocity for state in states])
+    dataset_index = torch.tensor([run.place for run in runs], device=device)
     if epoch:
         count = images.training.shape[1]
         order = torch.zeros(images.training.shape[:2], dtype=torch.int64)
@@ -197,22 +201,26 @@ def _epoch(
             order[run.place] = torch.randperm(count, generator=draw)
         train_ensemble_epoch(
             objective, weights, velocity, images.training, images.training_labels,
-            order.to(device), of, rate=learning_rate(
+            order.to(device), dataset_index, rate=learning_rate(
                 epoch, protocol.learning_rate, protocol.rate_decay
             ), batch=protocol.batch, momentum=protocol.momentum, nesterov=protocol.nesterov,
             rule=protocol.momentum_rule, lowering=lowering,
         )  # fmt: skip
     trained = time.perf_counter()
     kind, some = measured_images(protocol, epoch, epochs)
-    rows: list[dict[str, Any]] = [{"epoch": epoch, "images": kind} for _ in runs]
+    rows: list[EpochRow] = [{"epoch": epoch, "images": kind} for _ in runs]
     for name in ("training", "validation"):
         x, y = getattr(images, name)[:, :some], getattr(images, f"{name}_labels")[:, :some]
-        measured = evaluate_ensemble(objective, weights, x, y, of, lowering=lowering)
+        measured = evaluate_ensemble(objective, weights, x, y, dataset_index, lowering=lowering)
         for row, one in zip(rows, measured, strict=True):
-            row |= {f"{name}_{metric}": value for metric, value in one.items()}
+            row |= cast(EpochRow, {f"{name}_{metric}": v for metric, v in one.items()})
     shares = {"training": trained - began, "evaluation": time.perf_counter() - trained}
-    for i, (now, row) in enumerate(zip(nows, rows, strict=True)):
-        now.epoch, now.weights, now.velocity = epoch, unstack(weights)[i], unstack(velocity)[i]
-        now.history.append(row)
-        for what, seconds in shares.items():  # each network's share of the time of all
-            now.seconds[what] += seconds / len(nows)
+    for i, (state, row) in enumerate(zip(states, rows, strict=True)):
+        state.epoch, state.weights, state.velocity = (
+            epoch,
+            unstack(weights)[i],
+            unstack(velocity)[i],
+        )
+        state.history.append(row)
+        for what, seconds in shares.items():  # divided equally among the networks
+            state.seconds[what] += seconds / len(states)

@@ -1,1 +1,1 @@
-"""Statistics that decide: agreement of two records, claims, checks by computation."""
+"""Verdicts: whether a run agrees with the record, and whether the record agrees with the thesis."""

@@ -1,33 +1,44 @@
-"""Does a reader's own run agree with the record?  Like with like, as statistics.
+"""Does a reader's own run agree with the record?
 
-With the same seeds a trial is the same trial up to rounding, and is compared one by one.  With
-other seeds it is a draw from the same distribution, and the two means are compared by a t interval
-for their difference, so that an honest run raises a false alarm in one case of twenty over the
-whole table.
+**The same seeds.**  A trial with the record's seed is the record's trial up to rounding, so the two
+are compared trial by trial.  Training amplifies rounding by an amount that differs between
+conditions: the tolerance of each cell is calibrated from runs of the same trials on several code
+paths of a processor (``book/records/agreement/rounding.json``).  A difference beyond the tolerance
+does not decide by itself; the comparison of means then does.
+
+**Other seeds.**  A trial is another draw from the same distribution, and the two means are compared
+by a t interval for their difference.
+
+Each comparison is made at a level of 5 % for the whole table (Bonferroni).  With the record's seeds
+a run on another processor is said not to agree only if both comparisons reject it, so a false alarm
+has a probability of at most 5 % where the differences are normal.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 from scipy.stats import t as student
 
 from mgcore.lab.protocol import Protocol
-from mgcore.lab.records.record import Record
+from mgcore.lab.records.files import NotRecordedError, read_json
+from mgcore.lab.records.record import Record, records_folder
 from mgcore.lab.records.schema import Trial
+from mgcore.lab.verdict.metrics import cell
 
-FAMILY = 0.05  # chance of a false alarm over all cells of a table
-# Percentage points by which the same trial may differ between machines: rounding is amplified
-# over thousands of steps, and an image near a decision boundary changes sides.
+FAMILY = 0.05  # probability of a false alarm over all cells of a table
+# Percentage points by which an accuracy of the same trial may always differ between processors: an
+# image near a decision boundary changes sides.
 SAME_TRIAL = 1.0
-# With fewer recorded trials their spread is known too badly: the t quantile that a whole table asks
-# for is 153 at two trials and 5.9 at five, and a run that does something else passes.
+# With fewer recorded trials the standard deviation is known too badly: the t quantile for a whole
+# table is 153 at two trials and 5.9 at five, and a run of another study passes.
 LEAST_RECORDED = 5
-
-Cell = tuple[str, int, str]  # arm, place in the history, metric
+ROUNDING_FILE = Path("agreement") / "rounding.json"  # in the folder of records
 
 
 def interval(values: Iterable[float], level: float = 0.95) -> tuple[float, float | None]:
@@ -36,14 +47,14 @@ def interval(values: Iterable[float], level: float = 0.95) -> tuple[float, float
     Parameters
     ----------
     values : iterable of float
-        One value a trial.
+        One value per trial.
     level : float
         Confidence, between 0 and 1.
 
     Returns
     -------
     (mean, half) : (float, float or None)
-        None for the half-width where there is one value only: one trial has no interval.
+        The half-width is None for a single value: one trial has no interval.
 
     Raises
     ------
@@ -58,9 +69,9 @@ def interval(values: Iterable[float], level: float = 0.95) -> tuple[float, float
     """
     x = np.fromiter(values, dtype=np.float64)
     if len(x) == 0:
-        raise ValueError("values is empty; accepted: at least one value.")
+        raise ValueError("values is empty. Give at least one value.")
     if not 0 < level < 1:
-        raise ValueError(f"level={level!r}; accepted: a number between 0 and 1.")
+        raise ValueError(f"level must lie between 0 and 1, got {level!r}.")
     if len(x) == 1:
         return float(x[0]), None
     quantile = student.ppf((1 + level) / 2, len(x) - 1)
@@ -69,7 +80,17 @@ def interval(values: Iterable[float], level: float = 0.95) -> tuple[float, float
 
 @dataclass(frozen=True)
 class Agreement:
-    """The outcome of a comparison: whether it holds, how it was made, and a sentence."""
+    """The outcome of a comparison.
+
+    Attributes
+    ----------
+    agrees : bool or None
+        None if the comparison cannot decide.
+    method : str
+        ``"same seeds"``, ``"means"`` or ``"none"``.
+    sentence : str
+        The verdict, in one sentence.
+    """
 
     agrees: bool | None
     method: str
@@ -79,43 +100,95 @@ class Agreement:
         return self.sentence
 
 
-def cells(trials: list[Trial]) -> list[Cell]:
-    """Return the cells of an accuracy table: every fine arm after the first and last epoch."""
-    arms = [name for name in trials[0]["metrics"] if name != "coarse"]
-    metrics = ("training_accuracy", "validation_accuracy")
-    return [(arm, place, metric) for arm in arms for place in (1, -1) for metric in metrics]
+@dataclass(frozen=True)
+class RoundingSpread:
+    """How much rounding changes the accuracies of one trial, by cell.
 
-
-def values(trials: list[Trial], cell: Cell) -> list[float]:
-    """Return one cell of every trial.
-
-    Raises
-    ------
-    ValueError
-        If a trial has no number for it.
+    Attributes
+    ----------
+    deviations : mapping of str to float
+        Standard deviation over code paths, in percentage points, pooled over trials.
+    degrees : int
+        Degrees of freedom: trials × (code paths − 1).
     """
-    arm, place, metric = cell
-    try:
-        return [float(trial["metrics"][arm][place][metric]) for trial in trials]
-    except (KeyError, IndexError, ValueError):
-        raise ValueError(
-            f"record: a trial has no {metric} of {arm!r} at place {place}; accepted: trials with "
-            "the networks and epochs of their protocol."
-        ) from None
+
+    deviations: Mapping[str, float]
+    degrees: int
+
+    def tolerance(self, name: str, comparisons: int) -> float:
+        """Return how far a cell of the same trial may differ between two code paths.
+
+        The difference of two draws has √2 times their deviation; the level :data:`FAMILY` is
+        divided among the comparisons.  The tolerance is never below :data:`SAME_TRIAL`.
+        """
+        quantile = float(student.ppf(1 - FAMILY / comparisons / 2, self.degrees))
+        return max(SAME_TRIAL, quantile * math.sqrt(2) * self.deviations.get(name, 0.0))
 
 
-def compare(mine: Record, record: Record) -> Agreement:
-    """Compare two records of one study.
+@lru_cache
+def _rounding_runs(file: Path) -> Mapping[str, Mapping[str, Mapping[str, list[float]]]]:
+    return read_json(file)["protocols"]
+
+
+def rounding_spread(protocol: Protocol, file: Path | None = None) -> RoundingSpread | None:
+    """Return how much rounding changes the trials of a protocol, or None if it was not measured.
 
     Parameters
     ----------
-    mine, record : Record
-        The reader's own and the one it is held against.
+    protocol : Protocol
+    file : Path, optional
+        Accuracies by protocol key, code path and cell, one value per trial; by default the
+        book's file.
+
+    Raises
+    ------
+    RecordError
+        If the file is damaged.
+    """
+    try:
+        runs = _rounding_runs(file or records_folder() / ROUNDING_FILE)
+    except NotRecordedError:
+        return None
+    paths = runs.get(protocol.key())
+    if paths is None:
+        return None
+    deviations, degrees = {}, 0
+    for name in next(iter(paths.values())):
+        values = np.array([accuracies[name] for accuracies in paths.values()])  # (paths, trials)
+        deviations[name] = math.sqrt(values.var(axis=0, ddof=1).mean())
+        degrees = values.shape[1] * (values.shape[0] - 1)
+    return RoundingSpread(deviations, degrees)
+
+
+def table_cells(trials: Sequence[Trial]) -> list[str]:
+    """Return the cells of an accuracy table: every fine network after the first and last epoch.
+
+    They are names for :func:`mgcore.lab.verdict.metrics.cell`.
+    """
+    networks = [name for name in trials[0]["metrics"] if name != "coarse"]
+    parts = ("training", "validation")
+    epochs = ("1", "last")
+    return [f"{name}.{epoch}.{part}" for name in networks for epoch in epochs for part in parts]
+
+
+def _values(trials: Sequence[Trial], table: Sequence[str]) -> np.ndarray:
+    """Return the cells of trials, shape (trials, cells)."""
+    return np.array([[cell(trial, name) for name in table] for trial in trials])
+
+
+def _in_words(name: str) -> str:
+    """Return a cell's name as it stands in a sentence."""
+    network, epoch, part = name.split(".")
+    return f"{network}, {part} accuracy after the {'last' if epoch == 'last' else 'first'} epoch"
+
+
+def compare(mine: Record, record: Record) -> Agreement:
+    """Compare a reader's own record with the record of the same study.
 
     Returns
     -------
     Agreement
-        ``agrees`` is None where the two cannot be compared: different protocols.
+        ``agrees`` is None if the two cannot be compared, such as for different protocols.
     """
     differing = _differing(mine.protocol, record.protocol)
     if set(differing) - {"seed"}:
@@ -129,7 +202,7 @@ def compare(mine: Record, record: Record) -> Agreement:
     if not ours or not theirs:
         return Agreement(None, "none", "Not comparable: one of the two records has no trial.")
     if not differing:
-        return same_seeds(ours, theirs)
+        return same_seeds(ours, theirs, rounding_spread(record.protocol))
     return compare_means(ours, theirs)
 
 
@@ -138,41 +211,76 @@ def _differing(a: Protocol, b: Protocol) -> list[str]:
     return [name for name in mine if name != "name" and mine[name] != theirs[name]]
 
 
-def same_seeds(ours: list[Trial], theirs: list[Trial]) -> Agreement:
-    """Compare the trials that both lists have, one by one: all metrics, else accuracies.
+def same_seeds(
+    ours: Sequence[Trial], theirs: Sequence[Trial], spread: RoundingSpread | None = None
+) -> Agreement:
+    """Compare trials of equal seeds one by one, and their means if single trials differ too much.
 
-    On the machine of the record they are identical; rounding elsewhere may move an accuracy by
-    :data:`SAME_TRIAL` points.
+    Parameters
+    ----------
+    ours, theirs : sequence of Trial
+        Those of equal number are compared.
+    spread : RoundingSpread, optional
+        Gives the tolerance of each cell; without it every tolerance is :data:`SAME_TRIAL`.
     """
     recorded = {trial["trial"]: trial for trial in theirs}
     pairs = [(trial, recorded[trial["trial"]]) for trial in ours if trial["trial"] in recorded]
     if not pairs:
         return Agreement(None, "none", "Not comparable: no trial is in both records.")
-    if all(a["metrics"] == b["metrics"] for a, b in pairs):
-        sentence = f"Agrees: {len(pairs)} trials with the record's seeds, every metric identical."
+    count = "1 trial" if len(pairs) == 1 else f"{len(pairs)} trials"
+    if all(own["metrics"] == other["metrics"] for own, other in pairs):
+        sentence = f"Agrees: {count} with the record's seeds, every metric identical."
         return Agreement(True, "same seeds", sentence)
-    worst, where = max(
-        (abs(values([a], cell)[0] - values([b], cell)[0]), cell)
-        for a, b in pairs
-        for cell in cells(ours)
+    table = table_cells(ours)
+    own, other = (_values(side, table) for side in zip(*pairs, strict=True))
+    differences = np.abs(own - other)  # (pairs, cells)
+    spread = spread or RoundingSpread({}, 1)
+    tolerances = np.array([spread.tolerance(name, differences.size) for name in table])
+    ratios = differences / tolerances
+    worst = int(np.where(np.isnan(ratios), np.inf, ratios).argmax())
+    row, column = np.unravel_index(worst, ratios.shape)
+    furthest = (
+        f"{differences[row, column]:.2f} points ({_in_words(table[column])}; rounding explains up "
+        f"to {tolerances[column]:.1f})"
     )
-    agrees = worst <= SAME_TRIAL
+    if (ratios <= 1).all():
+        return Agreement(
+            True,
+            "same seeds",
+            f"Agrees: {count} with the record's seeds differ from it by rounding only, at most "
+            f"{furthest}.",
+        )
+    means = compare_means(ours, theirs)
+    reason = means.sentence.partition(": ")[2]
+    if means.agrees is False:
+        return Agreement(
+            False,
+            "same seeds",
+            f"Does not agree: a trial with the record's seed differs by {furthest}, and the means "
+            f"differ too: {reason}",
+        )
+    if means.agrees is None:
+        return Agreement(
+            None,
+            "means",
+            f"Too few trials to tell: a trial with the record's seed differs by {furthest}, which "
+            f"the means cannot confirm: {reason}",
+        )
     return Agreement(
-        agrees,
-        "same seeds",
-        f"{'Agrees' if agrees else 'Does not agree'}: {len(pairs)} trials with the record's seeds "
-        f"differ by at most {worst:.2f} points ({where[0]}, {where[2].replace('_', ' ')}), "
-        f"{'within' if agrees else 'beyond'} the {SAME_TRIAL:g} that rounding may cause.",
+        True,
+        "means",
+        f"Agrees in the means, though a trial with the record's seed differs by {furthest}: "
+        f"{reason}",
     )
 
 
 def judge(ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return by how much means differ, cell by cell, and by how much they may.
+    """Return the differences of the means, cell by cell, and the margins they may not exceed.
 
     Parameters
     ----------
     ours, theirs : ndarray, shape (n, cells) and (m, cells)
-        A row for each trial; m at least 2.
+        One row per trial; m at least 2.
 
     Returns
     -------
@@ -184,35 +292,31 @@ def judge(ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return ours.mean(axis=0) - theirs.mean(axis=0), margins
 
 
-def compare_means(ours: list[Trial], theirs: list[Trial]) -> Agreement:
-    """Compare the means of two independent samples, cell by cell, at 5 % over the table.
+def compare_means(ours: Sequence[Trial], theirs: Sequence[Trial]) -> Agreement:
+    """Compare the means of two samples, cell by cell, at 5 % for the whole table.
 
-    The record's standard deviation s stands for both, so that a single own trial can be judged:
-    |difference| ≤ t · s · √(1/n + 1/m), with the t quantile of a two-sided level divided among
-    the cells (Bonferroni).  A record of fewer than :data:`LEAST_RECORDED` trials can contradict a
-    run but not confirm it: ``agrees`` is then None where no cell lies outside.
+    The record's standard deviation s stands for both samples, so that a single own trial can be
+    judged: |difference| ≤ t · s · √(1/n + 1/m), with the t quantile of a two-sided level divided
+    among the cells (Bonferroni).  A record of fewer than :data:`LEAST_RECORDED` trials can
+    contradict a run but not confirm it: ``agrees`` is then None if no cell lies outside.
     """
     n, m = len(ours), len(theirs)
     if m < 2:
         return Agreement(None, "means", "Not comparable: the record has one trial, so no spread.")
-    table = cells(theirs)
-    mine, recorded = (
-        np.array([values(trials, cell) for cell in table]).T for trials in (ours, theirs)
-    )
-    differences, margins = judge(mine, recorded)
+    table = table_cells(theirs)
+    differences, margins = judge(_values(ours, table), _values(theirs, table))
     outside = [
-        (cell, float(difference), float(margin))
-        for cell, difference, margin in zip(table, differences, margins, strict=True)
+        (name, float(difference), float(margin))
+        for name, difference, margin in zip(table, differences, margins, strict=True)
         if not abs(difference) <= margin
     ]
     if outside:
-        cell, difference, margin = max(outside, key=lambda item: abs(item[1]) / max(item[2], 1e-12))
+        name, difference, margin = max(outside, key=lambda item: abs(item[1]) / max(item[2], 1e-12))
         return Agreement(
             False,
             "means",
-            f"Does not agree: {len(outside)} of {len(table)} cells lie outside; {cell[0]}, "
-            f"{cell[2].replace('_', ' ')}, differs by {difference:+.1f} points where "
-            f"±{margin:.1f} are allowed.",
+            f"Does not agree: {len(outside)} of {len(table)} cells lie outside their margin; "
+            f"{_in_words(name)}, differs by {difference:+.1f} points where ±{margin:.1f} are allowed.",
         )
     allowed = f"from ±{margins.min():.1f} to ±{margins.max():.1f} points by cell"
     if m < LEAST_RECORDED:
@@ -220,7 +324,7 @@ def compare_means(ours: list[Trial], theirs: list[Trial]) -> Agreement:
             None,
             "means",
             f"Too few trials to tell: nothing contradicts the record, but with {m} recorded trials "
-            f"the margins reach {allowed}; at least {LEAST_RECORDED} recorded trials, or the "
+            f"the margins are {allowed}; at least {LEAST_RECORDED} recorded trials, or the "
             "record's seed, would decide.",
         )
     return Agreement(
@@ -228,5 +332,64 @@ def compare_means(ours: list[Trial], theirs: list[Trial]) -> Agreement:
         "means",
         f"Agrees: in all {len(table)} cells of the table the means of {n} own and {m} recorded "
         f"trials differ by no more than chance explains ({FAMILY:.0%} for the whole table); a "
-        f"difference below the margins, {allowed}, would go unnoticed.",
+        f"difference below the margins, {allowed}, would not be noticed.",
     )
+
+
+def false_alarms(
+    trials: list[Trial], n: int, m: int, draws: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """Simulate how often the comparison of means rejects a run of the same study.
+
+    Both runs are drawn from one normal distribution with the means and covariances of recorded
+    trials.  The cells of a table are correlated, so Bonferroni's correction is conservative.
+
+    Parameters
+    ----------
+    trials : list of dict
+        At least 2 recorded trials.
+    n, m : int
+        Numbers of trials of the run and of the record; m at least 2.
+    draws : int
+    seed : int
+
+    Returns
+    -------
+    (rate, half) : float
+        The share of false alarms and the half-width of its 95 % interval (normal approximation).
+    """
+    return detections(trials, trials, n, m, draws, seed)
+
+
+def detections(
+    own: list[Trial], recorded: list[Trial], n: int, m: int, draws: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """Simulate how often a run that draws from `own` is rejected by a record of `recorded`.
+
+    Parameters
+    ----------
+    own, recorded : list of dict
+        At least 2 trials each, which give the means and covariances of the two runs.
+    n, m, draws, seed : int
+        As for :func:`false_alarms`.
+
+    Returns
+    -------
+    (rate, half) : float
+        The share of alarms and the half-width of its 95 % interval (normal approximation).
+    """
+    table, rng, alarms = table_cells(recorded), np.random.default_rng(seed), 0
+    ours, theirs = (_values(trials, table) for trials in (own, recorded))
+    for _ in range(draws):
+        differences, margins = judge(_drawn(ours, n, rng), _drawn(theirs, m, rng))
+        alarms += bool((np.abs(differences) > margins).any())
+    rate = alarms / draws
+    return rate, 1.96 * math.sqrt(max(rate * (1 - rate), 1 / draws) / draws)
+
+
+def _drawn(known: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw rows from the normal distribution with the mean and covariance of given rows."""
+    centre = known.mean(axis=0)
+    # Random combinations of the deviations have the same covariance.
+    mixed = rng.standard_normal((count, len(known))) @ (known - centre)
+    return centre + mixed / math.sqrt(len(known) - 1)

@@ -1,6 +1,6 @@
-"""Claims of the thesis, decided by records with the criterion written beside each.
+"""Claims of the thesis, each decided by records and its criterion.
 
-A measured claim compares two cells, trial by trial, since the arms of a trial share their data and
+A measured claim compares two cells trial by trial: the conditions of a trial share their data and
 their coarse network, and trials of equal number in two studies share their images.
 """
 
@@ -17,13 +17,18 @@ from typing import Any
 import yaml
 
 from mgcore.lab.protocol.printed_tables import printed
+from mgcore.lab.records.files import NotRecordedError
 from mgcore.lab.records.record import records_folder
 from mgcore.lab.records.schema import Trial
 from mgcore.lab.verdict.agreement import interval
-from mgcore.lab.verdict.metrics import ACCEPTED, cell, is_cell
+from mgcore.lab.verdict.metrics import CELL_NAMES, cell, is_cell
 
-AGAINST = "against:"
+AGAINST = "against:"  # before a side: it is a cell of the other study
 KINDS = ("numerical", "qualitative", "mathematical")
+
+
+class UndefinedQuotientError(ValueError):
+    """A quotient of numbers that are not positive, as tiny networks may have."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +49,12 @@ class Claim:
     kind : str
         ``"numerical"``, ``"qualitative"`` or ``"mathematical"``.
     check : str
-        Of a claim that no cells decide: what does, by its id in :mod:`mgcore.lab.verdict.checks` or
-        :mod:`mgcore.lab.verdict.readings`.  Such a claim has no studies and no sides.
+        Id of the check in :mod:`mgcore.lab.verdict.checks` or :mod:`mgcore.lab.verdict.readings` that
+        decides the claim instead of cells.  Such a claim has no studies and no sides.
     tier : str
         Of the records that decide it.
     fingerprint : str
-        Of all of the entry: a record keeps those it was begun under.
+        Hash of the entry; a record stores the fingerprints of the claims that stood when it was begun.
     """
 
     id: str
@@ -84,7 +89,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What records say of a claim.
+    """The decision on a claim by the trials of one study.
 
     Attributes
     ----------
@@ -145,7 +150,7 @@ def _claim(entry: dict[str, Any], file: Path) -> Claim:
         kind = entry.get("kind", "qualitative" if value is None else "numerical")
         if kind not in KINDS:
             options = ", ".join(repr(one) for one in KINDS)
-            raise ValueError(f"claim {name!r} has kind={kind!r}; accepted: {options}.")
+            raise ValueError(f"claim {name!r}: kind must be one of {options}, got {kind!r}.")
         if "check" in entry:
             return Claim(
                 entry["id"], entry["section"], entry["text"], (), value, source, (), False, 0.0,
@@ -160,20 +165,20 @@ def _claim(entry: dict[str, Any], file: Path) -> Claim:
             fingerprint=_fingerprint(entry),
         )  # fmt: skip
     except (KeyError, TypeError) as error:
-        raise ValueError(f"claim {name!r} of {file} lacks {error}; accepted: all.") from None
+        raise ValueError(f"claim {name!r} of {file} lacks the field {error}. Add it.") from None
     if len(claim.sides) != 2 or (ratio and claim.least <= 0):
         raise ValueError(
-            f"claim {name!r} has sides={claim.sides} and least={claim.least}; accepted: two cells, "
-            "and a positive least for a quotient."
+            f"claim {name!r} has sides={claim.sides} and least={claim.least}. A claim needs two "
+            "cells, and a quotient a positive least."
         )
     for side in claim.sides:
         if not is_cell(side.removeprefix(AGAINST)):
-            raise ValueError(f"claim {name!r} names the cell {side!r}; accepted: {ACCEPTED}.")
+            raise ValueError(f"claim {name!r} names the unknown cell {side!r}. Use {CELL_NAMES}.")
         missing = set(claim.studies) - set(claim.against)
         if side.startswith(AGAINST) and missing:
             raise ValueError(
-                f"claim {name!r} compares {sorted(missing)[0]!r} with nothing; accepted: a study "
-                "in against."
+                f"claim {name!r} compares {sorted(missing)[0]!r} with no study. Name one in its field "
+                "against."
             )
     return claim
 
@@ -183,12 +188,12 @@ def _fingerprint(entry: dict[str, Any]) -> str:
 
 
 def criteria(file: Path | None = None) -> dict[str, str]:
-    """Return the fingerprint of every claim by its id: what a record begun under them keeps.
+    """Return the fingerprint of every claim by its id, which a new record stores.
 
     Parameters
     ----------
     file : Path, optional
-        The book's claims by default, and nothing where there is no book.
+        By default the book's claims, or none if there is no book.
     """
     if file is None and not _book_file().exists():
         return {}
@@ -198,7 +203,7 @@ def criteria(file: Path | None = None) -> dict[str, str]:
 def decide(
     claim: Claim, study: str, trials: list[Trial], others: list[Trial] | None = None
 ) -> Verdict:
-    """Put a claim to the trials of a study.
+    """Decide a claim by the trials of a study.
 
     Parameters
     ----------
@@ -206,12 +211,16 @@ def decide(
     study : str
     trials : list of dict
     others : list of dict, optional
-        Trials of the study that the claim compares this one with; those of equal number count.
+        Trials of the study that the claim compares this one with; those of equal number are used.
 
     Raises
     ------
-    ValueError
-        If the claim needs other trials and gets none of equal number.
+    NotRecordedError
+        If a trial lacks a number, or the other study has no trial of equal number.
+    RecordError
+        If a trial is damaged.
+    UndefinedQuotientError
+        If a side of a quotient is not positive.
     """
     if any(side.startswith(AGAINST) for side in claim.sides):
         numbered = {trial["trial"]: trial for trial in others or []}
@@ -219,7 +228,9 @@ def decide(
     else:
         pairs = [(t, t) for t in trials]
     if not pairs:
-        raise ValueError(f"claim {claim.id!r} finds no trials of equal number; accepted: one pair.")
+        raise NotRecordedError(
+            f"claim {claim.id!r} finds no trials of equal number. Run the same trials of both studies."
+        )
     first, second = (
         [cell(pair[side.startswith(AGAINST)], side.removeprefix(AGAINST)) for pair in pairs]
         for side in claim.sides
@@ -227,14 +238,14 @@ def decide(
     least, zero = claim.least, 0.0
     if claim.ratio:
         if min(first + second) <= 0:
-            raise ValueError(
-                f"claim {claim.id!r} finds {min(first + second):.3g} for a side of a quotient; "
-                "accepted: positive numbers."
+            raise UndefinedQuotientError(
+                f"claim {claim.id!r} has {min(first + second):.3g} on a side of a quotient, which "
+                "needs positive numbers."
             )
         first, second = ([math.log(value) for value in values] for values in (first, second))
         least = math.log(least)
     estimate, width = interval([a - b for a, b in zip(first, second, strict=True)])
-    half = float("inf") if width is None else width  # one trial decides nothing
+    half = float("inf") if width is None else width  # one trial has no interval
     low, high = estimate - half, estimate + half
     if low > least:
         word = "reproduced"

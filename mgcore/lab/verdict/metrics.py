@@ -1,4 +1,4 @@
-"""The numbers that a trial holds, by name: what claims, tables and prose refer to."""
+"""The numbers of a trial by name, for claims, tables and prose."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from statistics import fmean
+from typing import Any, cast
 
 import numpy as np
 
+from mgcore.lab.records.files import NotRecordedError, RecordError
 from mgcore.lab.records.schema import Trial
 
 _RUN = r"(coarse|(?:new|transfer|multigrid)(?:_classifier)?)\.(0|1|last)\.(training|validation|gap)"
@@ -16,35 +18,37 @@ _LANDSCAPE = r"landscape\.(coarse|transfer|multigrid)\.(radius|reach|curvature|r
 _SURVIVAL = r"survival\.(new|transfer|multigrid)\.(conv1|pooled|conv2)\.(mean|best|silent)"
 _PREPARATION = r"preparation\.(new|transfer|multigrid)\.(original|prolonged)"
 
-ACCEPTED = (
-    "run.epoch.metric as in 'multigrid.last.gap', landscape.network.what, survival.arm.layer.what, "
-    "preparation.arm.images"
+CELL_NAMES = (
+    "run.epoch.metric as in 'multigrid.last.gap', landscape.network.quantity, "
+    "survival.condition.layer.quantity or preparation.condition.images"
 )
 
 
 def _accuracy(trial: Trial, run: str, epoch: str, metric: str) -> float:
-    row = trial["metrics"][run][-1 if epoch == "last" else int(epoch)]
+    row = cast(dict[str, Any], trial["metrics"][run][-1 if epoch == "last" else int(epoch)])
     if metric == "gap":
         return row["training_accuracy"] - row["validation_accuracy"]
     return row[f"{metric}_accuracy"]
 
 
-def _landscape(trial: Trial, network: str, what: str) -> float:
-    found = trial["measures"]["landscape"][network]
-    if what == "loss":
-        return found["loss"]
-    if what in ("curvature", "rayleigh"):
-        return fmean(found["curvature"]) / (found["length"] ** 2 if what == "rayleigh" else 1.0)
-    radius = math.exp(fmean(math.log(r) for r in found["radius"]))
-    return radius * (found["length"] if what == "reach" else 1.0)
+def _landscape(trial: Trial, network: str, quantity: str) -> float:
+    landscape = trial["measures"]["landscape"][network]
+    if quantity == "loss":
+        return landscape["loss"]
+    if quantity in ("curvature", "rayleigh"):
+        return fmean(landscape["curvature"]) / (
+            landscape["length"] ** 2 if quantity == "rayleigh" else 1.0
+        )
+    radius = math.exp(fmean(math.log(r) for r in landscape["radius"]))
+    return radius * (landscape["length"] if quantity == "reach" else 1.0)
 
 
-def _survival(trial: Trial, arm: str, layer: str, what: str) -> float:
-    return trial["measures"]["survival"][arm][layer][what]
+def _survival(trial: Trial, condition: str, layer: str, quantity: str) -> float:
+    return trial["measures"]["survival"][condition][layer][quantity]
 
 
-def _preparation(trial: Trial, arm: str, images: str) -> float:
-    return trial["measures"]["preparation"][arm][images]
+def _preparation(trial: Trial, condition: str, images: str) -> float:
+    return trial["measures"]["preparation"][condition][images]
 
 
 _READERS: list[tuple[re.Pattern[str], Callable[..., float]]] = [
@@ -56,7 +60,7 @@ _READERS: list[tuple[re.Pattern[str], Callable[..., float]]] = [
 
 
 def is_cell(name: str) -> bool:
-    """Return whether `name` is spelled like a cell."""
+    """Return whether `name` has the form of a cell's name."""
     return any(pattern.fullmatch(name) for pattern, _ in _READERS)
 
 
@@ -69,7 +73,7 @@ def cell(trial: Trial, name: str) -> float:
         As :meth:`mgcore.lab.records.record.Record.trial` returns it.
     name : str
         ``"multigrid.last.gap"``: accuracy in percent, or training minus validation in points, of
-        a run (``"coarse"``, an arm, or ``"new_classifier"`` and so on) after epoch 0, 1 or last.
+        a run (``"coarse"``, a condition, or ``"new_classifier"`` and so on) after epoch 0, 1 or last.
         ``"landscape.transfer.radius"``: the radius at which the loss doubles around a network in
         multiples of filter-normalised directions, ``"…reach"`` in absolute units, both geometric
         means over directions; ``"…curvature"`` along them, ``"…rayleigh"`` the same for directions
@@ -80,18 +84,27 @@ def cell(trial: Trial, name: str) -> float:
     Raises
     ------
     ValueError
-        For a name that no table has, or that this trial has no number for.
+        If `name` is not the name of a cell.
+    NotRecordedError
+        If the trial has no such number.
+    RecordError
+        If the trial has something else than a number there, because its file is damaged.
     """
     for pattern, read in _READERS:
         if match := pattern.fullmatch(name):
             try:
                 return float(read(trial, *match.groups()))
-            except (KeyError, IndexError, TypeError, ValueError):
-                raise ValueError(
-                    f"cell={name!r} is not in trial {trial.get('trial')}; accepted: what its "
+            except (KeyError, IndexError):
+                raise NotRecordedError(
+                    f"cell {name!r} is not in trial {trial.get('trial')}. Name a cell that its "
                     "protocol runs and measures."
                 ) from None
-    raise ValueError(f"cell={name!r}; accepted: {ACCEPTED}.")
+            except (TypeError, ValueError, ArithmeticError) as error:
+                raise RecordError(
+                    f"record: trial {trial.get('trial')} is damaged at {name!r} ({error}). Restore "
+                    "its file, or delete it to run the trial again."
+                ) from None
+    raise ValueError(f"cell {name!r} has no known form. Use {CELL_NAMES}.")
 
 
 def trials_of(count: int) -> str:
@@ -100,9 +113,13 @@ def trials_of(count: int) -> str:
 
 
 def at_epoch(trials: Sequence[Trial], run: str, epoch: int, field: str) -> list[float]:
-    """Return one value a trial: `field` of `run` ("coarse" or an arm) after `epoch`."""
+    """Return `field` of `run` ("coarse" or a condition) after `epoch`, for each trial."""
     return [
-        next(row[field] for row in trial["metrics"][run] if row["epoch"] == epoch)
+        next(
+            cast(dict[str, Any], row)[field]
+            for row in trial["metrics"][run]
+            if row["epoch"] == epoch
+        )
         for trial in trials
     ]
 

@@ -1,7 +1,7 @@
-"""Statements of the thesis that are decided by what a record keeps for its figures.
+"""Statements that the thesis reads off a figure, decided from the figure's arrays.
 
-The thesis reads them off one trial's figures.  Here the arrays of that figure, of our first trial,
-are measured; what one figure cannot decide is said to be so.
+The thesis judges the figures of one trial by eye.  Here the arrays of the same figures, from our
+first trial, are measured; a statement that one figure cannot decide is "not decidable".
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from mgcore.lab.verdict.agreement import interval
 from mgcore.lab.verdict.checks import Finding
 from mgcore.lab.verdict.metrics import roughness, white_noise_roughness
 
-SMOOTH = 0.5  # of the roughness of white noise: below it a weight map counts as smooth
+SMOOTH = 0.5  # a weight map below this share of the roughness of white noise counts as smooth
 Arrays = dict[str, np.ndarray]
 
 
@@ -26,21 +26,21 @@ def _arrays(study: str) -> Arrays:
 def classifier_smooth(arrays: Arrays | None = None) -> Finding:
     """Compare the roughness of a hundred coarse weight maps with white noise (Fig. 4.2).
 
-    Criterion: reproduced if the 95 % interval of the mean over maps lies below half of what white
-    noise has, not reproduced if above.
+    Reproduced if the 95 % interval of the mean over maps lies below half of the roughness of white
+    noise, not reproduced if above, else not decidable.
     """
     blocks = (arrays or _arrays("baseline-original"))["blocks"]
     noise = white_noise_roughness(blocks.shape[-1])
     mean, half = interval(roughness(blocks) / noise)
     assert half is not None  # a record keeps a hundred maps
     return Finding(
-        _against(mean, half, SMOOTH),
+        _word_below(mean, half, SMOOTH),
         f"roughness of {len(blocks)} weight maps after training: {mean:.2f} ± {half:.2f} of "
         f"white noise's, smooth below {SMOOTH:g}",
     )
 
 
-def _against(mean: float, half: float, most: float) -> str:
+def _word_below(mean: float, half: float, most: float) -> str:
     if mean + half < most:
         return "reproduced"
     return "not reproduced" if mean - half > most else "not decidable"
@@ -62,7 +62,7 @@ def concave_share(surface: np.ndarray) -> float:
 
 
 def starts_non_convex(arrays: Arrays | None = None) -> Finding:
-    """Look for points where the loss around both starts is concave (Fig. 4.3)."""
+    """Decide whether the loss is concave somewhere around both initial networks (Fig. 4.3)."""
     arrays = arrays or _arrays("baseline-original")
     shares = {name: concave_share(arrays[f"surface/{name}"]) for name in ("transfer", "multigrid")}
     word = "reproduced" if min(shares.values()) > 0 else "not reproduced"
@@ -71,7 +71,7 @@ def starts_non_convex(arrays: Arrays | None = None) -> Finding:
 
 
 def coarse_not_highly_convex(arrays: Arrays | None = None) -> Finding:
-    """Say what the coarse minimum's surface shows; "highly" has no measure in the thesis."""
+    """Measure the surface around the coarse minimum; the thesis does not define "highly"."""
     surface = (arrays or _arrays("baseline-original"))["surface/coarse"]
     return Finding(
         "not decidable",
@@ -81,15 +81,16 @@ def coarse_not_highly_convex(arrays: Arrays | None = None) -> Finding:
 
 
 def descent(surface: np.ndarray) -> float:
-    """Return by what share of its value at the centre a surface falls at best."""
+    """Return the largest decrease of a surface, relative to its value at the centre."""
     centre = float(surface[surface.shape[0] // 2, surface.shape[1] // 2])
     return (centre - float(surface.min())) / centre
 
 
 def transfer_clearer_descent(arrays: Arrays | None = None) -> Finding:
-    """Measure the best descent in the plane shown, from both starts (Fig. 4.3).
+    """Measure the largest descent in the plane of Fig. 4.3, from both initial networks.
 
-    One plane of one trial is one draw of two directions among half a million: no verdict.
+    Not decidable: one plane of one trial is a single draw of two directions in half a million
+    dimensions.
     """
     arrays = arrays or _arrays("baseline-original")
     found = ", ".join(

@@ -1,11 +1,11 @@
-"""The calibration: distances by hand, stages, and that validation plays no part."""
+"""The first calibration: its distances, its stages, and that validation plays no part."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from mgcore.lab.choices import calibration
+from mgcore.lab.choices import calibration, screening
 from mgcore.lab.choices.calibration import (
     FINALISTS,
     GRID,
@@ -26,7 +26,7 @@ from mgcore.lab.protocol import Protocol
 from mgcore.lab.protocol.presets import CHOSEN
 from mgcore.lab.protocol.printed_tables import TABLE_4_1
 from mgcore.lab.protocol.studies import study_protocol
-from mgcore.lab.trial.phases import Progress
+from mgcore.lab.records.checkpoints import PhaseState
 from mgcore.lab.trial.trial import run_trial
 
 RECORDS = Path(__file__).parents[3] / "book" / "records"
@@ -44,7 +44,7 @@ def offs():
     return list(zip(many, [1.0 + (5 * k % len(many)) / 10 for k in range(len(many))], strict=True))
 
 
-def test_targets_are_the_new_rows_of_the_thesis():
+def test_targets_are_the_training_accuracies_of_the_random_condition():
     """Tables 4.1 and 4.2, training accuracy after epochs 1 and 10."""
     assert TARGETS == {False: (88.4, 96.4), True: (91.1, 97.0)}
 
@@ -87,49 +87,50 @@ def test_each_stage_keeps_the_nearest_and_the_last_chooses():
     assert [row["distance"] for row in rows] == sorted(row["distance"] for row in rows)
 
 
-def test_calibration_runs_what_is_missing_and_writes_after_every_run(tmp_path, monkeypatch):
+def test_calibration_runs_only_missing_jobs(tmp_path, monkeypatch):
     path, ran = tmp_path / "runs.json", []
+    off = {json.dumps(c): o for c, o in offs()}
 
-    def instead(function, jobs, workers):
-        for candidate, pooling, trial in jobs:
-            assert len(read_runs(path) if path.exists() else []) == len(ran)
-            off = dict((json.dumps(c), o) for c, o in offs())[json.dumps(candidate)]
-            ran.append((json.dumps(candidate), pooling, trial))
-            yield made_up(candidate, pooling, trial, off)
+    def run(candidate, pooling, trial):
+        ran.append((json.dumps(candidate), pooling, trial))
+        return made_up(candidate, pooling, trial, off[json.dumps(candidate)])
 
-    monkeypatch.setattr(calibration, "run_parallel", instead)
-    runs = calibrate(path)
+    monkeypatch.setattr(calibration, "_run", run)
+    runs = calibrate(path, workers=1)
     expected = len(candidates()) + SHORTLIST + FINALISTS * 2 * (SEEDS - 1)
     assert len(ran) == len(set(ran)) == len(runs) == expected
-    assert read_runs(path) == runs and [f.name for f in tmp_path.iterdir()] == ["runs.json"]
-    path.write_text(json.dumps(runs[:-2]))  # as a kill would have left it
-    del ran[-2:]
-    again = calibrate(path)
-    assert len(ran) == len(again) == len(runs)
-    assert sorted(map(json.dumps, again)) == sorted(map(json.dumps, runs))
+    assert read_runs(path) == runs
+    # The record holds its first runs in one list; of two runs the files are lost.
+    path.write_text(json.dumps(runs[2:]))
+    for file in tmp_path.glob("run-*.json"):
+        file.unlink()
+    ran.clear()
+    again = calibrate(path, workers=1)
+    assert len(ran) == 2 and len(again) == len(runs)
+    assert summary(again, 3) == summary(runs, 3)
 
 
-def test_a_run_is_the_studys_new_arm_and_sees_one_validation_image(monkeypatch, tiny):
-    """The same split, start and order of images, hence the same accuracies."""
+def test_a_run_is_the_random_condition_of_a_study(monkeypatch, tiny):
+    """The split, the initial weights and the order of images are the same, hence the accuracies."""
     monkeypatch.setattr(calibration.Protocol, "printed", lambda **changes: tiny(**changes))
-    seen = []
-    original = calibration.run_phase
+    validation = []
+    run_phase = screening.run_phase
 
-    def watched(protocol, trial, grid, start, images, **options):
-        seen.append(images)
-        return original(protocol, trial, grid, start, images, **options)
+    def recording(protocol, trial, grid, start, images, **options):
+        validation.append(images.validation)
+        return run_phase(protocol, trial, grid, start, images, **options)
 
-    monkeypatch.setattr(calibration, "run_phase", watched)
+    monkeypatch.setattr(screening, "run_phase", recording)
     run = calibration._run({"momentum": 0.5}, True, 2)
-    study = run_trial(tiny(momentum=0.5, pooling=True), 2, arms=("new",))
+    study = run_trial(tiny(momentum=0.5, pooling=True), 2, conditions=("new",))
     history = study["metrics"]["new"]
     assert run["training_accuracy"] == [history[e]["training_accuracy"] for e in (1, -1)]
-    assert len(seen[0].validation) == 1
+    assert len(validation[0]) == 1
 
-    def diverge(*_, **__) -> Progress:
+    def diverge(*_, **__) -> PhaseState:
         raise FloatingPointError
 
-    monkeypatch.setattr(calibration, "run_phase", diverge)
+    monkeypatch.setattr(screening, "run_phase", diverge)
     assert calibration._run({"momentum": 0.5}, True, 2)["training_accuracy"] == [10.0, 10.0]
 
 
@@ -147,7 +148,7 @@ def finalists_by_all_seeds(runs):
     return [row["candidate"] for row in summary(runs, 3)]
 
 
-def test_the_fourth_stage_is_the_distance_of_the_carried_starts():
+def test_the_fourth_stage_is_the_distance_of_the_transferred_conditions():
     def trial(off):
         rows = {
             arm: [{}] + [{"training_accuracy": value + off} for value in table["training"]]

@@ -2,17 +2,22 @@
 
 import pytest
 
-from mgcore.lab.figures.front import Row, gaps
+from mgcore.lab.figures.front import AccuracyRow, accuracy_bars
 from mgcore.lab.figures.style import LOOKS
 
 ROWS = [
-    Row("printed", [99.0], [60.0], printed=True),
-    Row("ours", [99.0, 100.0], [50.0, 54.0]),
+    AccuracyRow("printed", [99.0], [60.0], printed=True),
+    AccuracyRow("ours", [99.0, 100.0], [50.0, 54.0]),
 ]
 
 
+def sample_figures():
+    """Return a maker of each figure."""
+    return {"front": lambda: accuracy_bars({"transfer": ROWS, "multigrid": ROWS})}
+
+
 def test_a_bar_is_as_long_as_the_gap_and_says_so() -> None:
-    figure = gaps({"transfer": ROWS, "multigrid": ROWS})
+    figure = accuracy_bars({"transfer": ROWS, "multigrid": ROWS})
     for ax in figure.axes:
         assert [text.get_text() for text in ax.texts] == ["gap 39.0", "gap 47.5"]
         bars = [line.get_xdata() for line in ax.lines if len(line.get_xdata()) == 2]
@@ -24,13 +29,13 @@ def test_a_bar_is_as_long_as_the_gap_and_says_so() -> None:
 
 
 def test_panels_must_have_the_same_rows() -> None:
-    with pytest.raises(ValueError, match="accepted: the same in each."):
-        gaps({"transfer": ROWS, "multigrid": ROWS[:1]})
+    with pytest.raises(ValueError, match="Every panel must have the same rows"):
+        accuracy_bars({"transfer": ROWS, "multigrid": ROWS[:1]})
 
 
 def test_what_was_seen_in_training_has_a_stroke() -> None:
     """Never told by filling: filled and hollow are two records in every other figure."""
-    (ax,) = gaps({"transfer": ROWS}).axes
+    (ax,) = accuracy_bars({"transfer": ROWS}).axes
     strokes = [line.get_xdata()[0] for line in ax.lines if line.get_markersize() == 13]
     assert strokes == [99.0, 99.5]
     dots = [line for line in ax.lines if line.get_marker() == "o"]

@@ -1,14 +1,9 @@
-"""Figures of errors before and after a step draw what they are given, legibly, always alike."""
+"""Figures of the multigrid chapter show the values that they are given."""
 
-import io
-
-import matplotlib as mpl
 import numpy as np
 import pytest
-from PIL import Image
 
-from mgcore.lab.figures import multigrid as figures_multigrid
-from mgcore.lab.figures import style
+from mgcore.lab.figures import multigrid
 from mgcore.multigrid.poisson import centres, mode
 
 
@@ -25,26 +20,39 @@ PANELS = {
 }
 
 
-def all_figures():
-    three = {name: np.linspace(0.9, low, 6) for name, low in (("a", 0.1), ("b", 0.3), ("c", 0.5))}
+THREE = {name: np.linspace(0.9, low, 6) for name, low in (("a", 0.1), ("b", 0.3), ("c", 0.5))}
+BOUNDARY = (mode(1, 16), {"odd": mode(1, 32), "clamped": mode(2, 32)}, {"d": np.ones(9)} | THREE)
+
+
+def sample_figures():
+    """Return a maker of each figure."""
+    n = (16, 32, 64)
     return {
-        "grid": figures_multigrid.grid_functions("Title", PANELS, 2, "a note", ["3. other"]),
-        "spectra": figures_multigrid.spectra("Title", {"e": BEFORE, "f": AFTER}, "a note"),
-        "damping": figures_multigrid.damping(three, three),
+        "grid": lambda: multigrid.grid_functions("Title", PANELS, 2, "a note", ["3. other"]),
+        "spectra": lambda: multigrid.spectra("Title", {"e": BEFORE, "f": AFTER}, "a note"),
+        "damping": lambda: multigrid.damping(THREE, THREE),
+        "boundary": lambda: multigrid.boundary_prolongation(*BOUNDARY),
+        "factors": lambda: multigrid.convergence_factors(THREE, THREE, THREE),
+        "cost": lambda: multigrid.work_to_accuracy(
+            n, {k: v[:3] for k, v in THREE.items()}, "Title"
+        ),
+        "accuracy": lambda: multigrid.nested_iteration_error(
+            n,
+            {"exact": np.array([4e-4, 1e-4, 2.5e-5]), "nested": np.array([5e-4, 1.2e-4, 3e-5])},
+            {"nested": np.array([[0, 1], [1e-2, 1e-3]]), "zero": np.array([[0, 1], [1, 0.1]])},
+            1e-4,
+        ),
     }
 
 
 @pytest.fixture(scope="module")
 def drawn():
-    return all_figures()
+    return {name: make() for name, make in sample_figures().items()}
 
 
 def marked(ax):
     """The curves of a panel: what has a mark, in the order of drawing."""
     return [line for line in ax.lines if line.get_marker() not in ("", "None", None)]
-
-
-# --- what is drawn --------------------------------------------------------------------------------
 
 
 def test_functions_stand_at_their_cell_centres(drawn):
@@ -79,14 +87,14 @@ def test_a_label_looks_alike_in_all_panels_and_stands_in_the_legend_once(drawn):
 
 def test_one_label_needs_no_legend_and_five_are_too_many():
     one = {"a": {"e": mode(1, 8)}, "b": {"e": mode(1, 4)}}
-    assert not figures_multigrid.grid_functions("t", one).legends
+    assert not multigrid.grid_functions("t", one).legends
     five = {"a": {str(i): mode(1, 8) for i in range(5)}}
-    with pytest.raises(ValueError, match=r"^panels has 5 labels; accepted: at most 4\.$"):
-        figures_multigrid.grid_functions("t", five)
+    with pytest.raises(ValueError, match=r"^panels must have at most 4 labels, got 5\.$"):
+        multigrid.grid_functions("t", five)
 
 
 def test_spectra_are_amplitudes_and_shade_the_rough_half(errors):
-    figure = figures_multigrid.spectra("t", errors)
+    figure = multigrid.spectra("t", errors)
     (heights,) = marked(figure.axes[1])
     expected = np.zeros(32)
     expected[[2, 29]] = 0.5, 0.25
@@ -97,31 +105,43 @@ def test_spectra_are_amplitudes_and_shade_the_rough_half(errors):
 
 def test_damping_draws_theory_as_lines_and_measurement_as_marks():
     theory = {"a": np.linspace(1, 0, 8)}
-    figure = figures_multigrid.damping(theory, {"a": theory["a"] + 0.1})
+    figure = multigrid.damping(theory, {"a": theory["a"] + 0.1})
     line, marks = (drawn for drawn in figure.axes[0].lines if len(drawn.get_xdata()) == 8)
     assert line.get_marker() == "" and marks.get_linestyle() == "None"
     np.testing.assert_array_equal(line.get_ydata(), theory["a"])
     np.testing.assert_array_equal(marks.get_ydata(), theory["a"] + 0.1)
 
 
-# --- style ----------------------------------------------------------------------------------------
+def test_the_boundary_figure_draws_histories_relative_to_their_start():
+    histories = {"fast": np.array([8.0, 4, 2]), "slow": np.array([3.0, 3, 6])}
+    figure = multigrid.boundary_prolongation(mode(1, 16), {"odd": mode(1, 32)}, histories)
+    fast, slow = (line.get_ydata() for line in marked(figure.axes[1]))
+    np.testing.assert_array_equal(fast, [1, 0.5, 0.25])
+    np.testing.assert_array_equal(slow, [1, 1, 2])
+    near = marked(figure.axes[0])
+    np.testing.assert_allclose(near[0].get_xdata(), centres(32)[:6])
+    np.testing.assert_allclose(near[1].get_ydata(), mode(1, 16)[:3])
 
 
-def test_same_data_same_bytes_whatever_the_settings(drawn):
-    with mpl.rc_context({"font.size": 30, "axes.facecolor": "red"}):
-        again = figures_multigrid.grid_functions("Title", PANELS, 2, "a note", ["3. other"])
-    assert style.png(again) == style.png(drawn["grid"])
+def test_factors_put_half_beside_what_stalls(drawn):
+    left, right = drawn["factors"].axes
+    half = marked(right)[-1]
+    np.testing.assert_allclose(half.get_xdata(), [2, 3, 4, 5, 6, 7])
+    np.testing.assert_allclose(half.get_ydata()[:3], [0.5, 0.75, 0.875])
+    np.testing.assert_allclose(marked(left)[0].get_xdata(), [1, 2, 3, 4, 5, 6])
 
 
-def test_figures_are_light_opaque_legible_and_whole(drawn):
-    for name, figure in drawn.items():
-        data = style.png(figure)
-        assert len(data) < 120_000, name
-        assert min(Image.open(io.BytesIO(data)).convert("RGBA").getpixel((2, 2))) >= 250, name
-        shown = [t for t in figure.findobj(mpl.text.Text) if t.get_text().strip()]
-        assert min(text.get_fontsize() for text in shown) >= 9, name
-        assert figure.get_suptitle(), name
-        width, height = figure.get_size_inches()
-        assert width == style.WIDTH
-        box = figure.get_tightbbox().extents
-        np.testing.assert_allclose(box, [0, 0, width, height], atol=0.01, err_msg=name)
+def test_cost_may_leave_out_the_largest_grids():
+    units = {"slow": np.array([1.0, 4.0]), "fast": np.array([2.0, 2.0, 2.0])}
+    ax = multigrid.work_to_accuracy((8, 16, 32), units, "t").axes[0]
+    np.testing.assert_array_equal(marked(ax)[0].get_xdata(), [8, 16])
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["8", "16", "32"]
+    assert ax.get_xscale() == ax.get_yscale() == "log"
+
+
+def test_accuracy_shows_the_slope_of_h_squared_and_the_floor(drawn):
+    left, right = drawn["accuracy"].axes
+    guide = next(line for line in left.lines if line.get_label() == "slope of h²")
+    np.testing.assert_allclose(guide.get_ydata()[0] / guide.get_ydata()[1:], [4, 16])
+    floor = next(line for line in right.lines if line.get_label() == "error of the discretisation")
+    assert set(floor.get_ydata()) == {1e-4}

@@ -8,8 +8,16 @@ from pathlib import Path
 import pytest
 from docutils.nodes import make_id
 
-from mgcore.lab.pages import ledger as room
-from mgcore.lab.pages.ledger import WORDS, counts, criterion, deciding, ledger, ledger_table, place
+from mgcore.lab.pages import ledger
+from mgcore.lab.pages.ledger import (
+    WORDS,
+    counts,
+    criterion,
+    deciding,
+    evidence_page,
+    ledger_table,
+    read_ledger,
+)
 from mgcore.lab.records.record import Record
 from mgcore.lab.verdict.checks import CHECKS
 from mgcore.lab.verdict.claims import decide, read_claims
@@ -22,7 +30,7 @@ CLAIMS = read_claims(BOOK / "claims.yml")
 
 @pytest.fixture(scope="module")
 def entries():
-    return ledger(BOOK / "claims.yml")
+    return read_ledger(BOOK / "claims.yml")
 
 
 @pytest.fixture(autouse=True)
@@ -66,25 +74,25 @@ def test_an_edited_record_is_refused_and_another_outcome_is_another_verdict(tmp_
         shutil.copytree(BOOK / "records" / name, book / "records" / name)
     one = [c for c in CLAIMS if c.id == "multigrid-validates-far-worse"]
     monkeypatch.setattr("mgcore.lab.records.study.records_folder", lambda: book / "records")
-    monkeypatch.setattr(room, "read_claims", lambda file: one)
-    room._study.cache_clear()
-    before = ledger(book / "claims.yml")[0]
+    monkeypatch.setattr(ledger, "read_claims", lambda file: one)
+    ledger._study.cache_clear()
+    before = read_ledger(book / "claims.yml")[0]
     assert before.word == "reproduced"
     file = book / "records" / "baseline-prolonged-paper" / "trial-000.json"
     text = file.read_text(encoding="utf-8")
     file.write_text(text.replace('"validation_accuracy": ', '"validation_accuracy": 1', 1))
-    room._study.cache_clear()
+    ledger._study.cache_clear()
     with pytest.raises(ValueError, match="truncated or altered"):
-        ledger(book / "claims.yml")
+        read_ledger(book / "claims.yml")
     file.write_text(text, encoding="utf-8")
     record = Record(book / "records" / "baseline-prolonged-paper")
     for trial in record.trials():
         trial["metrics"]["multigrid"] = trial["metrics"]["transfer"]
         (record.folder / f"trial-{trial['trial']:03d}.json").unlink()
         record.add(trial)
-    room._study.cache_clear()
-    assert ledger(book / "claims.yml")[0].word == "not reproduced"
-    room._study.cache_clear()
+    ledger._study.cache_clear()
+    assert read_ledger(book / "claims.yml")[0].word == "not reproduced"
+    ledger._study.cache_clear()
 
 
 def test_the_study_on_prolonged_images_decides_where_there_is_one(entries):
@@ -104,8 +112,8 @@ def test_a_check_that_is_not_there_is_one_sentence(tmp_path):
         "- {id: x, section: '2.3', text: X., thesis: {source: s}, kind: mathematical, check: 'no'}"
     )
     with pytest.raises(ValueError) as raised:
-        ledger(file)
-    assert str(raised.value).startswith("claim 'x' names check='no'; accepted: '")
+        read_ledger(file)
+    assert str(raised.value).startswith("The check of claim 'x' must be one of '")
 
 
 def test_an_unknown_kind_is_one_sentence(tmp_path):
@@ -119,9 +127,9 @@ def test_an_unknown_kind_is_one_sentence(tmp_path):
 
 
 def test_what_is_not_recorded_is_undecided(monkeypatch):
-    monkeypatch.setattr(room, "_study", lambda name, tier: None)
+    monkeypatch.setattr(ledger, "_study", lambda name, tier: None)
     claim = next(c for c in CLAIMS if c.id == "joint-worse-from-new")
-    entry = room._measured(claim)
+    entry = ledger._measured(claim)
     assert entry.word == "undecided" and entry.shown == "not recorded yet" and not entry.others
 
 
@@ -140,9 +148,9 @@ def test_the_table_has_a_row_for_each_claim_and_links_where_the_evidence_is(entr
     for entry, row in zip(entries, table.rows, strict=True):
         unbroken = " ".join(row[2].split())
         assert str(row[-1]) == entry.word and " ".join(entry.shown.split()) in unbroken
-        page, _, anchor = place(entry.claim).partition("#")
+        page, _, anchor = evidence_page(entry.claim).partition("#")
         assert not anchor or anchor in headings(page.removesuffix(".html"))
-        assert f'href="{place(entry.claim)}"' in html
+        assert f'href="{evidence_page(entry.claim)}"' in html
 
 
 def test_a_study_set_against_another_table_has_that_tables_number_beside_it(entries):

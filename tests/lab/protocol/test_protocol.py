@@ -10,6 +10,8 @@ import pytest
 from mgcore.lab import Protocol, Record, study_protocol
 from mgcore.lab.protocol import CONDITIONS, TIERS
 from mgcore.lab.protocol.presets import CHOSEN
+from mgcore.lab.run.fingerprint import fingerprint_of
+from mgcore.lab.trial.trial import checkpoint_file, grid_images, refined_start
 
 RECORDS = Path(__file__).parents[3] / "book" / "records"
 FIELDS = {item.name: item for item in dataclasses.fields(Protocol)}
@@ -67,6 +69,34 @@ def test_objectives_of_the_two_grids():
     for objective in (fine, coarse):
         assert (objective.pooling, objective.padding, objective.h) == (True, "circular", 0.25)
     assert (p.coarse_side, Protocol.printed().coarse_side) == (7, 14)
+
+
+@pytest.mark.parametrize("grid", ["nonsense", "Fine", "", None])
+def test_a_grid_that_does_not_exist_is_refused_and_not_taken_for_the_other(grid):
+    p = Protocol.printed()
+    for call in (
+        lambda: p.objective(grid),
+        lambda: grid_images(p, None, [None] * 3, grid),
+        lambda: checkpoint_file(Path(), p, 0, "new", grid, "cpu", None, None),
+        lambda: fingerprint_of(p, grid),
+    ):
+        with pytest.raises(ValueError) as raised:
+            call()
+        assert str(raised.value) == f"grid must be one of 'coarse', 'fine', got {grid!r}."
+
+
+def test_a_condition_that_does_not_exist_is_refused():
+    """It was given the start of the Galerkin initialisation."""
+    with pytest.raises(ValueError) as raised:
+        refined_start(Protocol.printed(), 0, "copied", {})
+    assert str(raised.value) == ("arm must be one of 'new', 'transfer', 'multigrid', got 'copied'.")
+
+
+def test_help_lists_every_field_with_its_type_and_default():
+    for name, item in FIELDS.items():
+        line = next(x for x in Protocol.__doc__.split("\n") if x.strip().startswith(f"{name} : "))
+        assert line.endswith(f", default {item.default!r}")
+        assert f" : {KIND[name].__name__}," in line or " : {" in line
 
 
 @pytest.mark.parametrize("tier", TIERS)
@@ -163,11 +193,7 @@ TYPED = [name for name in FIELDS if name not in CHOICES]
 @pytest.mark.parametrize("value", ["colossal", 3, None, True])
 def test_unknown_choices_are_refused(name, value):
     options = ", ".join(repr(option) for option in FIELDS[name].metadata["accepted"])
-    assert refusal(**{name: value}) == (
-        f"tier={value!r}; accepted: 'smoke', 'class', 'paper'."
-        if name == "tier"
-        else f"{name}={value!r}; accepted: {options}."
-    )
+    assert refusal(**{name: value}) == f"{name} must be one of {options}, got {value!r}."
 
 
 @pytest.mark.parametrize("name", TYPED)
@@ -175,7 +201,7 @@ def test_wrong_types_are_refused(name):
     bad = {int: ("many", 2.5, True, None), float: ("0.1", True, None), bool: (1, "yes", None),
            str: (3, None)}[KIND[name]]  # fmt: skip
     for value in bad:
-        sentence = f"{name}={value!r}; accepted: a value of type {KIND[name].__name__}."
+        sentence = f"{name} must be of type {KIND[name].__name__}, got {value!r}."
         assert refusal(**{name: value}) == sentence
 
 
@@ -184,23 +210,23 @@ def test_numbers_out_of_range_are_refused(name):
     bad = {int: [-1] + [0] * (name != "seed"), float: [-0.1, math.inf, math.nan]}[KIND[name]]
     for value in bad:
         sentence = refusal(**{name: value})
-        assert sentence.startswith(f"{name}={value!r}; accepted: a number, at least ")
-        assert sentence.endswith(".") and "\n" not in sentence
+        assert sentence.startswith(f"{name} must be finite and at least ")
+        assert sentence.endswith(f", got {value!r}.") and "\n" not in sentence
 
 
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"resolution": 27}, "resolution=27; accepted: at least 8 and a multiple of 2 "
-         "(pooling=False), since both grids need whole cells."),
-        ({"resolution": 6}, "resolution=6; accepted: at least 8 and a multiple of 2 "
-         "(pooling=False), since both grids need whole cells."),
-        ({"resolution": 26, "pooling": True}, "resolution=26; accepted: at least 8 and a multiple "
-         "of 4 (pooling=True), since both grids need whole cells."),
+        ({"resolution": 27}, "resolution must be at least 8 and a multiple of 2 with "
+         "pooling=False, because both grids need whole cells, got 27."),
+        ({"resolution": 6}, "resolution must be at least 8 and a multiple of 2 with "
+         "pooling=False, because both grids need whole cells, got 6."),
+        ({"resolution": 26, "pooling": True}, "resolution must be at least 8 and a multiple of 4 "
+         "with pooling=True, because both grids need whole cells, got 26."),
         ({"dataset": "mnist", "resolution": 32},
-         "resolution=32 with dataset='mnist'; accepted: 28."),
-        ({"batch": 20_000}, "batch=20000; accepted: at most n_coarse=40000 and n_fine=10000."),
-        ({"dataset": "postcards"}, "dataset='postcards'; accepted: 'mnist', 'strokes'."),
+         "resolution must be 28 with dataset='mnist', got 32."),
+        ({"batch": 20_000}, "batch must be at most n_coarse=40000 and n_fine=10000, got 20000."),
+        ({"learning_rate": 0}, "learning_rate must be greater than 0, got 0.0."),
     ],
 )  # fmt: skip
 def test_choices_that_do_not_go_together_are_refused(changes, sentence):
@@ -211,16 +237,18 @@ def test_choices_that_do_not_go_together_are_refused(changes, sentence):
 def test_unknown_tiers_are_refused(make):
     with pytest.raises(ValueError) as raised:
         make("colossal")
-    assert str(raised.value) == "tier='colossal'; accepted: 'smoke', 'class', 'paper'."
+    assert str(raised.value) == "tier must be one of 'smoke', 'class', 'paper', got 'colossal'."
 
 
 def test_a_description_that_is_no_protocol_is_refused():
     with pytest.raises(ValueError) as raised:
         Protocol.from_json([1])
-    assert str(raised.value) == "protocol is a list; accepted: an object."
+    assert str(raised.value) == "A protocol must be an object, got a list."
     with pytest.raises(ValueError) as raised:
         Protocol.from_json({"colour": "red"})
-    assert str(raised.value) == "protocol has the unknown field 'colour'; accepted: Protocol's."
+    assert str(raised.value) == (
+        "protocol has the unknown field 'colour'. A newer version of mgcore may have written it."
+    )
 
 
 def test_protocols_cannot_be_changed_in_place():

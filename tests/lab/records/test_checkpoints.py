@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mgcore.lab.records.checkpoints import Progress, load, save
+from mgcore.lab.records.checkpoints import PhaseState, load, save
 
 
 @pytest.fixture
@@ -14,13 +14,13 @@ def now():
     weights = {"conv1.weight": torch.arange(9.0), "classifier.bias": torch.ones(2).double()}
     velocity = {name: 2 * w for name, w in weights.items()}
     history = [{"epoch": 0, "images": "all", "training_loss": 0.1}]
-    return Progress(3, weights, velocity, history, {"radius": 0.5}, {"training": 1.5}, 7.0)
+    return PhaseState(3, weights, velocity, history, {"radius": 0.5}, {"training": 1.5}, 7.0)
 
 
 def same(one, other):
     return (
-        (one.epoch, one.history, one.state, one.seconds)
-        == (other.epoch, other.history, other.state, other.seconds)
+        (one.epoch, one.history, one.method_state, one.seconds)
+        == (other.epoch, other.history, other.method_state, other.seconds)
         and all(torch.equal(one.weights[k], w) for k, w in other.weights.items())
         and all(torch.equal(one.velocity[k], w) for k, w in other.velocity.items())
         and one.weights.keys() == other.weights.keys()
@@ -30,7 +30,7 @@ def same(one, other):
 def test_what_is_read_is_what_was_written(now, tmp_path):
     save(tmp_path / "below" / "x.npz", now)
     again = load(tmp_path / "below" / "x.npz", "cpu")
-    assert same(again, now) and again.earlier == 0.0  # which is told by who loads it
+    assert same(again, now) and again.seconds_before == 0.0  # set by the phase that loads it
     assert load(tmp_path / "none.npz", "cpu") is None and load(None, "cpu") is None
     save(None, now)
 

@@ -96,20 +96,23 @@ def test_a_damaged_trial_gets_one_sentence_and_is_set_aside(record):
     with pytest.raises(RecordError) as raised:
         record.trial(1)
     assert str(raised.value) == (
-        f"record: {file} is truncated or altered; accepted: the file as it was written (a "
-        "trial's may be deleted: the study then runs that trial again)."
+        f"record: {file} is truncated or altered. Restore the file as it was written; the file of "
+        "a trial may also be deleted, and the study then runs that trial again."
     )
     aside = record.set_aside(1)
     assert aside.read_bytes() == file.with_suffix(".damaged").read_bytes() and not file.exists()
     assert record.numbers() == [0, 2]
     with pytest.raises(RecordError) as raised:
         record.trials(3)
-    assert str(raised.value) == f"record: {file} is missing; accepted: a complete record."
+    assert str(raised.value) == (
+        f"record: {file} is missing. Run the study again to complete its record."
+    )
 
 
 def test_a_file_of_another_trial_or_protocol_is_refused(record, tmp_path, tiny):
     sentence = (
-        "record: {} belongs to another protocol or trial; accepted: trial {} of the protocol in {}."
+        "record: {} belongs to another protocol or trial. It must hold trial {} of the protocol in {}; "
+        "delete it to run that trial again."
     )
     first, second = record.folder / "trial-000.json", record.folder / "trial-001.json"
     shutil.copy(first, second)
@@ -134,8 +137,8 @@ def test_the_record_of_another_protocol_is_refused_and_kept(record, tiny, change
     with pytest.raises(RecordError) as raised:
         Record.create(record.folder, tiny(**change))
     assert str(raised.value) == (
-        f"record: {record.folder} was written with {theirs}, not {mine}; accepted: its own "
-        "protocol, or another folder."
+        f"record: {record.folder} was written with {theirs}, not {mine}. Use that "
+        "protocol or another folder."
     )
     assert before == {f.name: f.read_bytes() for f in record.folder.iterdir()}
     Record.create(record.folder, tiny(name="renamed"))  # a name decides nothing
@@ -179,7 +182,7 @@ def test_a_protocol_without_choices_that_came_later_is_read(tmp_path, tiny):
 def test_what_is_no_record_is_refused(tmp_path, tiny):
     with pytest.raises(RecordError) as raised:
         Record(tmp_path)
-    assert str(raised.value) == f"record: {tmp_path} holds no record; accepted: a study's folder."
+    assert str(raised.value) == f"record: {tmp_path} holds no record. Name the folder of a study."
     folder = Record.create(tmp_path / "study", tiny()).folder
     values = {"protocol": tiny().to_json() | {"colour": "red"}}
     file = folder / "protocol.json"
@@ -187,8 +190,8 @@ def test_what_is_no_record_is_refused(tmp_path, tiny):
     with pytest.raises(RecordError) as raised:
         Record(folder)
     assert str(raised.value) == (
-        f"record: {file} is no protocol: protocol has the unknown field 'colour'; accepted: "
-        "Protocol's."
+        f"record: {file} is no protocol: protocol has the unknown field 'colour'. A newer "
+        "version of mgcore may have written it."
     )
 
 
@@ -198,7 +201,7 @@ def test_a_folder_that_cannot_be_made_gets_one_sentence(tmp_path, tiny):
     with pytest.raises(RecordError) as raised:
         Record.create(tmp_path / "file" / "study", tiny())
     assert str(raised.value) == (
-        f"record: {tmp_path}/file/study cannot be made (Not a directory); accepted: a folder that "
+        f"record: {tmp_path}/file/study cannot be made (Not a directory). Choose a folder that "
         "you may write to."
     )
 
@@ -220,14 +223,14 @@ def test_a_full_disk_loses_nothing_and_leaves_nothing_behind(record, monkeypatch
             with pytest.raises(RecordError) as raised:
                 write()
             assert str(raised.value) == (
-                f"record: {record.folder / name} cannot be written (No space left on device); "
-                "accepted: a folder with room that you may write to; everything written before is "
-                "kept."
+                f"record: {record.folder / name} cannot be written (No space left on device). "
+                "Free some space or choose a folder that you may write to; everything written "
+                "before is kept."
             )
     assert before == {f.name: f.read_bytes() for f in record.folder.iterdir()}
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", full)
-        with pytest.raises(RecordError, match="is damaged and cannot be set aside"):
+        with pytest.raises(RecordError, match="is damaged and cannot be renamed"):
             record.set_aside(1)
 
 
@@ -259,8 +262,8 @@ def test_records_are_found_from_the_working_folder(tmp_path, monkeypatch):
     with pytest.raises(RecordError) as raised:
         records_folder()
     assert str(raised.value) == (
-        f"record: no book/records in {tmp_path} or above it; accepted: a working folder inside the "
-        "project, or MGCORE_RECORDS naming the folder of records."
+        f"record: no book/records in {tmp_path} or above it. Work in a folder of the project, or "
+        "set MGCORE_RECORDS to the folder of records."
     )
 
 

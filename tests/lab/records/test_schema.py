@@ -45,9 +45,13 @@ def test_every_committed_trial_is_one():
         (("circumstances",), None, "circumstances is no object"),
         (("circumstances", "seconds"), 3, "no seconds of the whole trial"),
         (("circumstances", "seconds", "whole"), "3", "no seconds of the whole trial"),
-        (("measures",), [], "measures holds what is no number"),
-        (("measures", "landscape"), 1.0, "measures holds what is no number"),
-        (("measures", "landscape", "coarse", "radius", 0), "1", "measures holds what is no number"),
+        (("measures",), [], "measures holds something that is no number"),
+        (("measures", "landscape"), 1.0, "measures holds something that is no number"),
+        (
+            ("measures", "landscape", "coarse", "radius", 0),
+            "1",
+            "measures holds something that is no number",
+        ),
     ],
 )
 def test_what_is_no_trial_is_told_what_it_lacks(path, value, words):

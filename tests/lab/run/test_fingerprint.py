@@ -1,4 +1,4 @@
-"""The canary: the same after a change of form, another after a change of mathematics."""
+"""The fingerprint: the same after a change of form, another after a change of mathematics."""
 
 import importlib
 import math
@@ -37,7 +37,7 @@ def _protocol(dataset: str, newton: str = "", **changes) -> Protocol:
 
 @pytest.fixture
 def forget():
-    """Compute the canary anew, within the test and after it."""
+    """Compute the fingerprint anew, within the test and after it."""
     passage.cache_clear()
     yield
     passage.cache_clear()

@@ -9,10 +9,10 @@ import pytest
 
 from mgcore.lab import Record, run_study
 from mgcore.lab.run import progress
-from mgcore.lab.run.locks import Claims
-from mgcore.lab.run.progress import Ticker, Watch, follow
+from mgcore.lab.run.locks import TrialLocks
+from mgcore.lab.run.progress import ProgressFile, StudyProgress, show_progress
 from mgcore.lab.trial import measures
-from mgcore.lab.trial.trial import image_steps
+from mgcore.lab.trial.work import image_steps
 
 
 class Screen(io.StringIO):
@@ -40,16 +40,16 @@ def watch(tiny, tmp_path):
     """Two of four trials done, one in the middle of its second arm."""
     record = Record.create(tmp_path / "a-study", tiny())
     record.add(trial(0, 80.0))
-    claims = Claims(tmp_path / "claims", record.folder)
-    claims.take(2)
-    with claims:
-        watch = Watch(tiny(), record, 4, claims)
+    locks = TrialLocks(tmp_path / "claims", record.folder)
+    locks.take(2)
+    with locks:
+        watch = StudyProgress(tiny(), record, 4, locks)
         record.add(trial(1, 81.0))
-        tick = Ticker(claims.progress_file(2))
+        tick = ProgressFile(locks.progress_file(2))
         tick.begin("transfer")
         tick(image_steps(tiny()) / 4)
         tick(image_steps(tiny()) / 4)
-        watch.look()
+        watch.update()
         yield watch
 
 
@@ -66,28 +66,28 @@ def test_trials_are_counted_with_those_under_way_in_part(watch):
 
 def test_a_damaged_trial_has_no_accuracy(watch):
     (watch.record.folder / "trial-003.json").write_text("x")
-    watch.look()
+    watch.update()
     assert watch.so_far == "validation new 80.5, multigrid 90.0 %"
 
 
 def test_what_cannot_be_written_is_done_without(tmp_path):
-    Ticker(tmp_path / "absent" / "file")(3.0)
+    ProgressFile(tmp_path / "absent" / "file")(3.0)
     assert not list(tmp_path.iterdir())
 
 
 def show(watch, monkeypatch, terminal, shown=True):
     screen = Screen(terminal)
     monkeypatch.setattr(sys, "stderr", screen)
-    monkeypatch.setattr(progress, "LOOK", 0.01)
-    looks, look = [], watch.look
-    monkeypatch.setattr(watch, "look", lambda: (look(), looks.append(1)))
+    monkeypatch.setattr(progress, "UPDATE", 0.01)
+    looks, update = [], watch.update
+    monkeypatch.setattr(watch, "update", lambda: (update(), looks.append(1)))
 
     def five_looks():
         limit, seen = time.monotonic() + 60, len(looks)
         while shown and len(looks) < seen + 5 and time.monotonic() < limit:
             time.sleep(0.01)
 
-    with follow(watch, shown):
+    with show_progress(watch, shown):
         five_looks()
         watch.record.add(trial(3, 82.0))
         five_looks()
@@ -117,7 +117,7 @@ def test_nothing_when_quiet(watch, monkeypatch):
 
 
 def test_a_minute_without_an_end_gets_a_line(watch, monkeypatch):
-    monkeypatch.setattr(progress, "SAY", 0.0)
+    monkeypatch.setattr(progress, "LINE", 0.0)
     assert show(watch, monkeypatch, terminal=False).count("\n") >= 8
 
 

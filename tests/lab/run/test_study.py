@@ -65,8 +65,7 @@ def test_a_record_holds_what_the_trials_gave(tiny, place):
         )
         assert set(about["seconds"]) == {"coarse", *CONDITIONS, "whole"}
     assert record.fingerprint == fingerprint("strokes") and record.criteria == {}
-    kept = {}
-    run_trial(tiny(), 0, keep=kept)  # the arrays of the figures are of trial 0
+    kept = run_trial(tiny(), 0)["kept"]  # the arrays of the figures are of trial 0
     arrays, expected = record.arrays(), collect(tiny(), kept)
     assert arrays.keys() == expected.keys()
     assert [name for name in expected if not np.array_equal(arrays[name], expected[name])] == []
@@ -75,8 +74,7 @@ def test_a_record_holds_what_the_trials_gave(tiny, place):
 def test_every_trial_is_measured(tiny, place):
     record = study(tiny(), 2, place)
     for number, trial in enumerate(record.trials(2)):
-        kept = {}
-        run_trial(tiny(), number, keep=kept)
+        kept = run_trial(tiny(), number)["kept"]
         assert trial["measures"] == measure(tiny(), number, kept)
         assert cell(trial, "landscape.multigrid.radius") > 0
         last = trial["metrics"]["transfer"][-1]["validation_accuracy"]
@@ -92,10 +90,8 @@ def test_a_new_record_is_begun_under_the_criteria_of_then(tiny, place):
     assert Record(place["record"]).criteria == {"claim": "68b9b145abe1"}
 
 
-def test_an_optimizer_study_has_the_coarse_networks_and_the_canary_of_its_own(
-    tiny, place, monkeypatch
-):
-    """Its canary passes through Newton's methods; its coarse network is the baseline's file."""
+def test_an_optimizer_study_has_its_own_coarse_networks_and_fingerprint(tiny, place, monkeypatch):
+    """Its fingerprint passes through Newton's methods; its coarse network is the baseline's file."""
     study(tiny(), 1, place)
     (coarse,) = place["cache"].glob("*.npz")
     when, resolutions, train = coarse.stat().st_mtime_ns, [], phases.train_epoch
@@ -366,7 +362,7 @@ def test_a_failing_trial_loses_nothing(tiny, place, monkeypatch):
 
 @pytest.mark.parametrize("trials", [0, -1, 2.5, "many", True, None, "3"])
 def test_bad_numbers_of_trials_get_one_sentence(tiny, place, trials):
-    sentence = f"trials={trials!r}; accepted: a whole number of at least 1."
+    sentence = f"trials must be a positive integer, got {trials!r}."
     for call in (check_trials, lambda t: study(tiny(), t, place)):
         with pytest.raises(ValueError) as raised:
             call(trials)
@@ -377,8 +373,8 @@ def test_bad_numbers_of_trials_get_one_sentence(tiny, place, trials):
 @pytest.mark.parametrize(
     ("device", "sentence"),
     [
-        ("abacus", "device='abacus'; accepted: 'auto', 'cpu', 'cuda'."),
-        ("cuda", "device='cuda', but torch finds no CUDA device; accepted here: 'cpu'."),
+        ("abacus", "device must be one of 'auto', 'cpu', 'cuda', got 'abacus'."),
+        ("cuda", "device='cuda', but torch finds no CUDA device. Use 'cpu' or 'auto'."),
     ],
 )
 def test_bad_devices_get_one_sentence(tiny, place, device, sentence, monkeypatch):
@@ -391,9 +387,10 @@ def test_bad_devices_get_one_sentence(tiny, place, device, sentence, monkeypatch
 
 def test_a_cluster_computes_one_trial_after_another(tiny, place):
     with pytest.raises(ValueError) as raised:
-        study(tiny(), 1, place, scheduler="tcp://x:1", lockstep=True)
+        study(tiny(), 1, place, scheduler="tcp://x:1", vectorized=True)
     assert str(raised.value) == (
-        "scheduler='tcp://x:1' with lockstep=True on 'cpu'; accepted: device='cpu' without it."
+        "scheduler='tcp://x:1' cannot be combined with vectorized=True on 'cpu'. "
+        "Use device='cpu' and vectorized=False."
     )
     assert not place["record"].exists()
 
@@ -417,8 +414,8 @@ def test_the_record_of_another_protocol_is_refused(tiny, place):
     with pytest.raises(RecordError) as raised:
         study(tiny(momentum=0.5), 2, place)
     assert str(raised.value) == (
-        f"record: {place['record']} was written with momentum=0.9, not 0.5; accepted: its own "
-        "protocol, or another folder."
+        f"record: {place['record']} was written with momentum=0.9, not 0.5. Use that "
+        "protocol or another folder."
     )
     assert times(place) == before
 
@@ -432,7 +429,7 @@ def test_the_record_of_other_code_is_refused(tiny, place):
         study(tiny(), 2, place)
     assert str(raised.value) == (
         f"record: {place['record']} was made by code that computes something else ({name} differs "
-        "by 1.0e-06); accepted: that code, or another folder."
+        "by 1.0e-06). Use that code or another folder."
     )
     record.fingerprint = values | {name: values[name] * (1 + 1e-9)}  # rounding of another machine
     study(tiny(), 1, place)
@@ -441,7 +438,7 @@ def test_the_record_of_other_code_is_refused(tiny, place):
     with pytest.raises(RecordError) as raised:
         study(tiny(), 2, place)
     assert str(raised.value) == (
-        f"record: {place['record']} has trials but no canary.json; accepted: a complete record, or "
+        f"record: {place['record']} has trials but no canary.json. Restore the record, or use "
         "an empty folder."
     )
 
@@ -453,7 +450,7 @@ def test_folders_that_cannot_be_made_get_one_sentence(tiny, place, tmp_path, whi
         study(tiny(), 1, place | {which: tmp_path / "file" / "folder"})
     named = tmp_path / "file" / ("folder" if which == "record" else "folder/claims")
     done = "made" if which == "record" else "written"
-    assert str(raised.value).startswith(f"{which}: {named} cannot be {done} (Not a directory); ")
+    assert str(raised.value).startswith(f"{which}: {named} cannot be {done} (Not a directory). ")
     assert "\n" not in str(raised.value)
 
 

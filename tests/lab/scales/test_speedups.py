@@ -1,14 +1,21 @@
-"""How much less work one way needs than another, read between budgets and by pairs."""
+"""Speedups from curves of accuracy against work, paired by seed."""
 
 import math
 
 import numpy as np
 import pytest
 
-from mgcore.lab.scales.speedups import factor, front, work_to_reach
+from mgcore.lab.scales.speedups import (
+    accuracy_difference,
+    mean_curve,
+    pareto_front,
+    speedup,
+    target_accuracy,
+    work_to_reach,
+)
 
 
-def test_work_to_reach_is_read_between_budgets():
+def test_work_to_reach_is_interpolated_between_budgets():
     budgets, reached = np.array([1.0, 4.0, 16.0]), np.array([50.0, 80.0, 90.0])
     assert work_to_reach(budgets, reached, 65.0) == pytest.approx(2.0)
     assert work_to_reach(budgets, reached, 40.0) == 1.0
@@ -19,32 +26,54 @@ def test_work_to_reach_is_read_between_budgets():
 
 
 def results(speed, noise=(0.0, 0.1, -0.1, 0.05)):
-    """Runs of two ways; the second needs `speed` times less work for the same accuracy."""
+    """Results of two strategies; the second needs `speed` times less work for the same accuracy."""
     found = []
     for shift in noise:
         points = []
-        for way, gain in (("fine only", 1.0), ("copied", speed)):
+        for strategy, gain in (("fine only", 1.0), ("copied", speed)):
             points += [
-                {"way": way, "budget": b, "accuracy": 60 + 10 * math.log2(gain * b) + shift}
+                {"way": strategy, "budget": b, "accuracy": 60 + 10 * math.log2(gain * b) + shift}
                 for b in (1, 2, 4, 8)
             ]
         found.append({"points": points})
     return found
 
 
-def test_a_factor_is_found_by_pairs_with_its_interval():
-    found = factor(results(2.0), "copied", "fine only", 80.0)
+def test_a_speedup_is_paired_by_seed_and_has_an_interval():
+    found = speedup(results(2.0), "copied", "fine only", 80.0)
     assert found.mean == pytest.approx(2.0, rel=1e-6) and found.reached == found.seeds == 4
     assert found.low <= found.mean <= found.high
-    none = factor(results(2.0), "copied", "fine only", 99.0)
+    none = speedup(results(2.0), "copied", "fine only", 99.0)
     assert math.isnan(none.mean) and none.reached == 0
 
 
-def test_the_front_holds_what_nothing_beats():
+def test_the_difference_of_accuracies_is_paired_by_seed():
+    mean, half = accuracy_difference(results(2.0), "copied", "fine only", 4)
+    assert mean == pytest.approx(10.0) and half == pytest.approx(0, abs=1e-9)
+    diverged = results(2.0)
+    diverged[1]["points"][2]["accuracy"] = None
+    assert accuracy_difference(diverged, "copied", "fine only", 4) is None
+
+
+def test_the_target_is_the_mean_at_the_second_largest_budget():
+    assert target_accuracy(results(2.0, (0.0, 0.2))) == 80.1
+
+
+def test_mean_curves_have_the_interval_over_seeds_and_none_where_one_diverged():
+    some = results(2.0, (0.0, 1.0, 2.0))
+    mean, half = mean_curve(some, "copied")
+    np.testing.assert_allclose(mean, [71, 81, 91, 101])
+    assert (half > 2).all() and (half < 3).all()  # Student's t for three values one apart
+    some[1]["points"][5]["accuracy"] = None
+    mean, half = mean_curve(some, "copied")
+    assert np.isnan(mean[1]) and np.isnan(half[1]) and np.isfinite(mean[[0, 2, 3]]).all()
+
+
+def test_points_on_the_front_are_not_dominated():
     points = {
         "cheap": (np.array([1.0, 2.0]), np.array([50.0, 60.0])),
         "good": (np.array([1.5, 4.0]), np.array([49.0, 90.0])),
         "beaten": (np.array([2.0, 5.0]), np.array([55.0, 89.0])),
         "diverged": (np.array([0.5]), np.array([math.nan])),
     }
-    assert front(points) == ["cheap", "good"]
+    assert pareto_front(points) == ["cheap", "good"]

@@ -1,4 +1,4 @@
-"""Ways of training on two grids: each spends what it is given, and no more."""
+"""Training with a budget: each strategy uses its budget and no more."""
 
 import math
 from functools import partial
@@ -7,98 +7,107 @@ import pytest
 import torch
 
 from mgcore.grids import restrict
-from mgcore.lab.scales import strategies as ways
-from mgcore.lab.scales.kernel_maps import part_way
-from mgcore.lab.scales.strategies import FAIR, NETWORKS, SMALL, WAYS, Way, accuracy, data, spend
+from mgcore.lab.scales import work_grid
+from mgcore.lab.scales.kernel_maps import partial_galerkin
+from mgcore.lab.scales.strategies import COARSE_SHARE, STRATEGIES, Strategy
+from mgcore.lab.scales.tasks import TASKS, draw_digits, draw_films
+from mgcore.lab.scales.work_grid import accuracy, train_with_budget
 from mgcore.lab.trial.phases import stream
 from mgcore.train.budgeted import Level
 from mgcore.train.resolution_ladder import coarse_to_fine
 
+POOLED = TASKS["pooled"]
+
 
 @pytest.fixture(scope="module")
 def images():
-    return data(0, 64, 32, "strokes")
+    return draw_digits(0, 64, 32, "strokes")
 
 
-def test_the_share_of_small_images_is_composers_default():
+@pytest.fixture(scope="module")
+def films():
+    return draw_films(0, 48, 24)
+
+
+def test_the_coarse_share_is_composers_default():
     """Half of the steps at half the size: of 1,000 steps, 500 cost a quarter."""
-    assert SMALL == pytest.approx(500 / 4 / (500 / 4 + 500)) == 0.2
+    assert COARSE_SHARE == pytest.approx(500 / 4 / (500 / 4 + 500)) == 0.2
 
 
-def test_images_are_drawn_apart_and_standardised(images):
-    assert images.training.shape == (64, 1, 28, 28) and images.validation.shape == (32, 1, 28, 28)
-    assert float(images.training.mean()) == pytest.approx(0, abs=1e-5)
-    assert float(images.training.std()) == pytest.approx(1, abs=1e-5)
-    assert (data(0, 64, 32, "strokes").training == images.training).all()
-    assert not (data(1, 64, 32, "strokes").training == images.training).all()
-
-
-@pytest.mark.parametrize("way", WAYS | FAIR, ids=str)
-def test_a_way_spends_its_budget_and_no_more(way, images):
-    """Within a step of the budget, coarse images counted by their cells."""
-    chosen = (WAYS | FAIR)[way]
-    model, spent = spend(chosen, NETWORKS["pooled"], 96, images, 0)
-    shares = [math.prod(one.shape[1:]) / 28**2 for one in spent]
-    assert shares == ([1.0] if chosen.small == 0 else [0.25, 1.0])
+@pytest.mark.parametrize(
+    ("task", "name"),
+    [(task, name) for task in ("pooled", "film") for name in TASKS[task].strategies],
+)
+def test_a_strategy_uses_its_budget_and_no_more(task, name, images, films):
+    """The work is within a step of the budget, with coarse inputs counted by their cells."""
+    data = films if task == "film" else images
+    strategy = TASKS[task].strategies[name]
+    model, spent = train_with_budget(strategy, TASKS[task], 96, data, 0)
+    cells = math.prod(data.training.shape[2:])
+    shares = [math.prod(one.shape[1:]) / cells for one in spent]
+    coarse = [0.5 ** len(strategy.coarse_axes)] if strategy.coarse_share else []
+    assert shares == [*coarse, 1.0]
     work = sum(one.work * share for one, share in zip(spent, shares, strict=True))
-    assert 96 - 40 < work <= 96 + 1e-9
-    if way == "fine only":
+    assert 96 - 40 < work <= 96 + (1 if task == "film" else 1e-9)
+    if name == "fine only":
         assert work == 96
-    assert model(images.validation).shape == (32, 10)
+    if task == "film" and coarse:  # about half of the inputs are coarse
+        assert spent[0].images[0] == pytest.approx(spent[1].images[0], rel=0.1)
+    assert model(data.validation).shape == (len(data.validation), 8 if task == "film" else 10)
 
 
-def test_ways_that_start_small_share_their_coarse_network(images, monkeypatch):
-    """So that the ways differ in what is done with it alone."""
-    seen = []
-    real = ways.refine
+def test_strategies_share_their_coarse_network(images, monkeypatch):
+    """Strategies differ only in the transfer of the coarse network."""
+    coarse = []
+    refine = work_grid.refine
 
-    def watched(model, shape, **options):
-        seen.append([p.clone() for p in model.parameters()])
+    def recording(model, shape, **options):
+        coarse.append([p.clone() for p in model.parameters()])
         assert tuple(shape) == restrict(images.training).shape[1:]
-        return real(model, shape, **options)
+        return refine(model, shape, **options)
 
-    monkeypatch.setattr(ways, "refine", watched)
-    ends = [
-        spend(WAYS[name], NETWORKS["pooled"], 40, images, 3)[0].conv1.weight
+    monkeypatch.setattr(work_grid, "refine", recording)
+    a, b, c = (
+        train_with_budget(STRATEGIES[name], POOLED, 40, images, 3)[0].conv1.weight
         for name in ("copied", "Galerkin, bilinear", "Galerkin, constant")
-    ]
-    assert all((a == b).all() for a, b in zip(seen[0], seen[1], strict=True))
-    assert not (ends[0] == ends[1]).all() and not (ends[1] == ends[2]).all()
+    )
+    assert all(torch.equal(p, q) for p, q in zip(coarse[0], coarse[1], strict=True))
+    assert not torch.equal(a, b) and not torch.equal(b, c)
 
 
-def test_a_way_is_the_ladder_of_the_numerics(images):
-    """The steps of `spend` are those of `coarse_to_fine`, which has one optimizer for all rungs."""
-    way, budget, seed = WAYS["Galerkin, constant"], 96, 3
-    model, spent = spend(way, NETWORKS["pooled"], budget, images, seed)
+def test_a_strategy_takes_the_steps_of_coarse_to_fine(images):
+    strategy, budget, seed = STRATEGIES["Galerkin, constant"], 96, 3
+    model, spent = train_with_budget(strategy, POOLED, budget, images, seed)
     torch.manual_seed(seed)
-    coarse = int(budget * way.small)
+    coarse = int(budget * strategy.coarse_share)
     levels = [
         Level(restrict(images.training), images.labels, 4 * coarse),
         Level(images.training, images.labels, budget - coarse),
     ]
-    sgd = partial(torch.optim.SGD, lr=ways.RATE, momentum=ways.MOMENTUM, nesterov=True)
-    other, theirs = coarse_to_fine(
-        NETWORKS["pooled"](14), levels, stencils="galerkin", prolongation="constant",
+    sgd = partial(
+        torch.optim.SGD, lr=POOLED.coarse_rate, momentum=work_grid.MOMENTUM, nesterov=True
+    )
+    reference, reference_spent = coarse_to_fine(
+        POOLED.network(14), levels, stencils="galerkin", prolongation="constant",
         optimizer=sgd, generator=stream(seed, budget, "order"),
     )  # fmt: skip
-    for (name, a), b in zip(model.named_parameters(), other.parameters(), strict=True):
+    for (name, a), b in zip(model.named_parameters(), reference.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5, msg=name)
-    assert [one.images for one in spent] == [one.images for one in theirs]
+    assert [one.images for one in spent] == [one.images for one in reference_spent]
 
 
-def test_a_carry_that_is_all_of_the_way_is_the_galerkin_map(images):
-    """So the two code paths, by the ladder and by hand, are one."""
-    ends = [
-        spend(way, NETWORKS["pooled"], 96, images, 3)[0].state_dict()
-        for way in (WAYS["Galerkin, bilinear"], Way(stencils="copy", carry=part_way(1.0)),
-                    WAYS["copied"], Way(stencils="copy", carry=part_way(0.0)))
-    ]  # fmt: skip
-    for a, b in (ends[:2], ends[2:]):
-        for name, w in a.items():
-            torch.testing.assert_close(b[name], w, rtol=1e-3, atol=1e-4)
+@pytest.mark.parametrize(("exponent", "name"), [(1.0, "Galerkin, bilinear"), (0.0, "copied")])
+def test_kernel_maps_end_in_the_two_transfers_of_refine(exponent, name, images):
+    mapped = Strategy(stencils="copy", kernel_map=partial_galerkin(exponent))
+    a, b = (
+        train_with_budget(strategy, POOLED, 96, images, 3)[0].state_dict()
+        for strategy in (STRATEGIES[name], mapped)
+    )
+    for key, w in a.items():
+        torch.testing.assert_close(b[key], w, rtol=1e-3, atol=1e-4)
 
 
-def test_accuracy_is_the_share_that_is_named_rightly(images):
+def test_accuracy_is_the_share_of_correct_classes(images):
     class Constant(torch.nn.Module):
         def forward(self, x):
             return torch.eye(10)[3].expand(len(x), -1)

@@ -14,8 +14,9 @@ from mgcore.thesis.objective import evaluate
 
 @pytest.fixture(scope="module", params=[False, True], ids=["unpooled", "pooled"])
 def kept(request, tiny):
-    protocol, kept = tiny(pooling=request.param), {}
-    run_trial(protocol, 0, keep=kept)
+    protocol = tiny(pooling=request.param)
+    result = run_trial(protocol, 0)
+    kept = result["kept"]
     return protocol, kept, collect(protocol, kept)
 
 
@@ -23,14 +24,14 @@ def test_stencils_are_those_of_every_network(kept):
     _, there, arrays = kept
     for name in ("coarse", *CONDITIONS):
         for layer in ("conv1", "conv2"):
-            weights = there["phases"][name].weights[f"{layer}.weight"].float().numpy()
+            weights = there.phases[name].weights[f"{layer}.weight"].float().numpy()
             assert np.array_equal(arrays[f"stencils/{name}/{layer}"], weights)
 
 
 def test_blocks_are_maps_of_the_coarse_classifier(kept):
     protocol, there, arrays = kept
     side = protocol.coarse_side
-    maps = there["phases"]["coarse"].weights["classifier.weight"].reshape(10, 64, side, side)
+    maps = there.phases["coarse"].weights["classifier.weight"].reshape(10, 64, side, side)
     assert arrays["blocks"].shape == (100, side, side)
     assert len({tuple(row) for row in arrays["blocks_of"].tolist()}) == 100
     for block, (digit, channel) in zip(arrays["blocks"], arrays["blocks_of"], strict=True):
@@ -44,11 +45,11 @@ def test_digits_are_validation_images_of_two_classes_and_their_maps_pass_through
     assert np.array_equal(arrays["digits/images"], pool.images[index].numpy())
     assert arrays["digits/labels"].tolist() == pool.labels[index].tolist()
     assert len(set(arrays["digits/labels"].tolist())) == 2
-    assert set(index.tolist()) <= set(there["chosen"][2].tolist())
+    assert set(index.tolist()) <= set(there.indices[2].tolist())
     x = pool.images[index].double()[:, None]
     layers = ("conv1", "pooled", "conv2") if protocol.pooling else ("conv1", "conv2")
     for arm in CONDITIONS:
-        seen = feature_maps(there["phases"][arm].weights, x, protocol.pooling)
+        seen = feature_maps(there.phases[arm].weights, x, protocol.pooling)
         for layer, maps in zip(layers, seen, strict=True):
             expected = maps[:, arrays[f"channels/{layer}"]].numpy()
             assert np.allclose(arrays[f"maps/{arm}/{layer}"], expected, rtol=1e-3, atol=1e-4)
@@ -64,8 +65,8 @@ def test_surfaces_are_centred_on_the_coarse_network_and_the_two_starts(kept):
     count = SURFACE_IMAGES["smoke"]
     for name in ("coarse", "transfer", "multigrid"):
         grid = "coarse" if name == "coarse" else "fine"
-        images = there[f"{grid}_images"]
-        weights = there["phases"]["coarse"].weights if grid == "coarse" else there["starts"][name]
+        images = there.images(grid)
+        weights = there.phases["coarse"].weights if grid == "coarse" else there.starts[name]
         centre = evaluate(
             protocol.objective(grid), weights, images.training[:count],
             images.training_labels[:count],

@@ -7,14 +7,18 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mgcore.analysis.landscape import curvature, doubling_radius, filter_normalised_direction
+from mgcore.analysis.landscape import (
+    directional_curvature,
+    doubling_radius,
+    filter_normalised_direction,
+)
 from mgcore.analysis.propagation import survival
 from mgcore.data.images import normalise
 from mgcore.grids import prolong, restrict
 from mgcore.lab.protocol import TIERS
 from mgcore.lab.trial import measures
 from mgcore.lab.trial.measures import LOSS_IMAGES, PROPAGATED, measure
-from mgcore.lab.trial.phases import Progress, stream
+from mgcore.lab.trial.phases import PhaseState, stream
 from mgcore.lab.trial.trial import run_trial
 from mgcore.thesis.objective import evaluate
 
@@ -40,8 +44,9 @@ def trials(tiny, fewer):
     """Protocol, what trial 3 kept, its result and its measures, for each variant."""
     made = {}
     for name, changes in VARIANTS.items():
-        protocol, kept = tiny(**SIZES, **changes), {}
-        result = run_trial(protocol, 3, keep=kept)
+        protocol = tiny(**SIZES, **changes)
+        result = run_trial(protocol, 3)
+        kept = result["kept"]
         made[name] = protocol, kept, result, measure(protocol, 3, kept)
     return made
 
@@ -54,17 +59,21 @@ def test_landscapes_are_of_the_coarse_minimum_and_of_the_fine_starts(trials, var
     protocol, kept, _, measured = trials[variant]
     found = measured["landscape"]
     assert set(found) == {"coarse", "transfer", "multigrid"}
-    centres = {arm: kept["starts"][arm] for arm in ("transfer", "multigrid")}
-    centres["coarse"] = kept["phases"]["coarse"].weights
+    centres = {arm: kept.starts[arm] for arm in ("transfer", "multigrid")}
+    centres["coarse"] = kept.phases["coarse"].weights
     for name, weights in centres.items():
         grid = "coarse" if name == "coarse" else "fine"
-        images = kept[f"{grid}_images"]
+        images = kept.images(grid)
         some = images.training[:IMAGES], images.training_labels[:IMAGES]
         objective, draw = protocol.objective(grid), stream(0, 3, "measures", grid)
+
+        def loss(moved, objective=objective, some=some):
+            return evaluate(objective, moved, *some)["loss"]
+
         for k in range(DIRECTIONS):  # the two fine starts have the same draws
             direction = filter_normalised_direction(weights, draw)
-            assert found[name]["radius"][k] == doubling_radius(objective, weights, direction, *some)
-            assert found[name]["curvature"][k] == curvature(objective, weights, direction, *some)
+            assert found[name]["radius"][k] == doubling_radius(loss, weights, direction)
+            assert found[name]["curvature"][k] == directional_curvature(loss, weights, direction)
             length = math.sqrt(sum(float(d.square().sum()) for d in direction.values()))
             assert found[name]["length"] == pytest.approx(length, rel=1e-12)
         filters = [w for w in weights.values() if w.ndim > 1]
@@ -77,12 +86,12 @@ def test_landscapes_are_of_the_coarse_minimum_and_of_the_fine_starts(trials, var
 @each
 def test_survival_is_of_the_last_epoch_in_every_layer(trials, variant):
     protocol, kept, _, measured = trials[variant]
-    images = kept["fine_images"].validation[:SHOWN]
+    images = kept.fine_images.validation[:SHOWN]
     layers = ["conv1", "pooled", "conv2"] if protocol.pooling else ["conv1", "conv2"]
     assert set(measured["survival"]) == {"new", "transfer", "multigrid"}
     for arm, found in measured["survival"].items():
         assert list(found) == layers
-        weights = kept["phases"][arm].weights
+        weights = kept.phases[arm].weights
         first = torch.nn.functional.conv2d(images, weights["conv1.weight"], padding=1).relu()
         assert found["conv1"] == survival(images, first)._asdict()
         for layer in layers:
@@ -92,10 +101,12 @@ def test_survival_is_of_the_last_epoch_in_every_layer(trials, variant):
 
 def test_a_network_that_passes_the_image_on_keeps_all_of_it(trials):
     protocol, kept, _, _ = trials["plain"]
-    weights = {name: torch.zeros_like(w) for name, w in kept["phases"]["new"].weights.items()}
+    weights = {name: torch.zeros_like(w) for name, w in kept.phases["new"].weights.items()}
     weights["conv1.weight"][:, :, 1, 1] = 1.0
     weights["conv2.weight"][torch.arange(64), torch.arange(64) % 32, 1, 1] = 1.0
-    identity = kept | {"phases": {"new": Progress(1, weights, {}, [{"validation_accuracy": 0.0}])}}
+    identity = kept | {
+        "phases": {"new": PhaseState(1, weights, {}, [{"validation_accuracy": 0.0}])}
+    }
     found = measure(protocol, 3, identity)
     for layer in ("conv1", "conv2"):
         assert found["survival"]["new"][layer] == pytest.approx(
@@ -106,11 +117,11 @@ def test_a_network_that_passes_the_image_on_keeps_all_of_it(trials):
 @each
 def test_preparations_are_evaluated_on_the_validation_images_of_the_trial(trials, variant):
     protocol, kept, result, measured = trials[variant]
-    index = kept["chosen"][2]
-    x = normalise(kept["digits"].images[index], protocol.normalisation, torch.float64)
-    labels, objective = kept["digits"].labels[index], protocol.objective("fine")
+    index = kept.indices[2]
+    x = normalise(kept.digits.images[index], protocol.normalisation, torch.float64)
+    labels, objective = kept.digits.labels[index], protocol.objective("fine")
     for arm, found in measured["preparation"].items():
-        weights = kept["phases"][arm].weights
+        weights = kept.phases[arm].weights
         for how, images in (("original", x), ("prolonged", prolong(restrict(x)))):
             assert found[how] == evaluate(objective, weights, images, labels)["accuracy"]
         last = result["metrics"][arm][-1]  # of which one is the preparation of the protocol
@@ -129,8 +140,9 @@ def test_measures_are_plain_numbers_that_depend_on_seed_and_trial_alone(trials, 
 
 
 def test_arms_that_were_not_run_are_not_measured(tiny):
-    protocol, kept = tiny(**SIZES), {}
-    run_trial(protocol, 0, arms=("new",), keep=kept)
+    protocol = tiny(**SIZES)
+    result = run_trial(protocol, 0, conditions=("new",))
+    kept = result["kept"]
     found = measure(protocol, 0, kept)
     assert found["landscape"] == {}
     assert set(found["survival"]) == set(found["preparation"]) == {"new"}
@@ -139,7 +151,7 @@ def test_arms_that_were_not_run_are_not_measured(tiny):
 def test_no_more_images_are_looked_at_than_the_tiers_number(trials):
     assert set(LOSS_IMAGES) == set(PROPAGATED) == set(TIERS)
     protocol, kept, _, measured = trials["plain"]
-    images = kept["fine_images"]
+    images = kept.fine_images
     training, validation = images.training.clone(), images.validation.clone()
     training[IMAGES:] = validation[SHOWN:] = math.nan
     fewer = kept | {"fine_images": replace(images, training=training, validation=validation)}
@@ -149,7 +161,8 @@ def test_no_more_images_are_looked_at_than_the_tiers_number(trials):
 
 
 def test_a_study_of_the_classifier_is_measured_by_its_arms(tiny):
-    protocol, kept = tiny(**SIZES, retraining="classifier", classifier_epochs=1), {}
-    run_trial(protocol, 0, arms=("new",), keep=kept)
-    assert set(kept["phases"]) == {"new_classifier", "new"}
+    protocol = tiny(**SIZES, retraining="classifier", classifier_epochs=1)
+    result = run_trial(protocol, 0, conditions=("new",))
+    kept = result["kept"]
+    assert set(kept.phases) == {"new_classifier", "new"}
     assert set(measure(protocol, 0, kept)["survival"]) == {"new"}

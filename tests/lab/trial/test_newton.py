@@ -92,9 +92,9 @@ def test_a_classifier_epoch_of_the_package_is_one_damped_step_on_all_images(tiny
             lambda s, x=x: problem.value(x + s[0]), share,
         )  # fmt: skip
         x, share = x + step.steps[0], step.share
-        work += cached(protocol, 1 + step.products, step.values)
+        work += cached(protocol, 1 + step.nhev, step.nfev)
         assert row["work"] == pytest.approx(work, abs=0.05)
-        assert row["products"] == step.products and row["accepted"] == step.accepted == 1
+        assert row["products"] == step.nhev and row["accepted"] == step.accepted == 1
         assert "radius" not in row and row["boundary"] == row["negative"] == 0
     assert equal(now.weights, weights | problem.unpack(x))
 
@@ -231,9 +231,9 @@ def test_a_joint_epoch_of_the_package_is_one_damped_step_on_all_images(tiny, bia
         )
         share = step.share
         weights = {name: w.clone() for name, w in moved(step.steps).items()}
-        assert row["accepted"] == step.accepted == 1 and row["products"] == step.products
-        work += 20 * (1 + (1 + step.values) / 3) + 7 * (1 + 2 * step.products)
-        work += cached(protocol, 1 + step.products, 0)
+        assert row["accepted"] == step.accepted == 1 and row["products"] == step.nhev
+        work += 20 * (1 + (1 + step.nfev) / 3) + 7 * (1 + 2 * step.nhev)
+        work += cached(protocol, 1 + step.nhev, 0)
         assert row["work"] == pytest.approx(work, abs=0.05)
     for name, w in weights.items():
         torch.testing.assert_close(now.weights[name], w, rtol=1e-9, atol=1e-12)
@@ -304,7 +304,7 @@ def test_rows_tell_what_an_epoch_did_and_work_never_decreases(tiny, stage, kind)
     assert all(set(row) == measured | told for row in now.history[1:])
     work = [row["work"] for row in now.history[1:]]
     assert work == sorted(work) and work[0] > 0
-    assert now.state["work"] == pytest.approx(work[-1], abs=0.05)
+    assert now.method_state["work"] == pytest.approx(work[-1], abs=0.05)
 
 
 @pytest.mark.parametrize("kind", ["steihaug", "meganet"])

@@ -104,7 +104,7 @@ def nudge(protocol, objective, images, now, order):
     """A method: add to the weights what depends on the order, and count in the state."""
     for w in now.weights.values():
         w += 1e-3 * float(order[0])
-    now.state["sum"] = now.state.get("sum", 0.1) + float(order[0]) / 3
+    now.method_state["sum"] = now.method_state.get("sum", 0.1) + float(order[0]) / 3
     return {"first": int(order[0]), "epoch_was": now.epoch}
 
 

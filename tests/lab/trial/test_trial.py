@@ -12,7 +12,7 @@ from mgcore.lab.protocol import CONDITIONS
 from mgcore.lab.trial import phases
 from mgcore.lab.trial import trial as study
 from mgcore.lab.trial.phases import stream
-from mgcore.lab.trial.trial import COARSE_FIELDS, grid_images, image_steps, metric_hash, run_trial
+from mgcore.lab.trial.trial import COARSE_FIELDS, grid_images, metric_hash, run_trial
 from mgcore.thesis.network import refine_weights
 
 
@@ -63,7 +63,7 @@ def test_all_arms_see_the_same_order_which_epochs_and_trials_change(tiny, epochs
 def test_arms_start_from_where_the_thesis_says(tiny, changes):
     protocol = tiny(**changes)
     _, kept = trial(protocol)
-    coarse, starts = kept["phases"]["coarse"].weights, kept["starts"]
+    coarse, starts = kept.phases["coarse"].weights, kept.starts
     side = 2 if protocol.pooling else 4
     for arm, stencils in (("transfer", "copy"), ("multigrid", "galerkin")):
         expected = refine_weights(
@@ -78,7 +78,7 @@ def test_arms_start_from_where_the_thesis_says(tiny, changes):
         assert not torch.allclose(starts["new"][name], coarse[name])
     classifier = [starts[arm]["classifier.weight"] for arm in ("transfer", "multigrid")]
     assert torch.equal(*classifier)
-    ends = [kept["phases"][arm].weights["conv1.weight"] for arm in CONDITIONS]
+    ends = [kept.phases[arm].weights["conv1.weight"] for arm in CONDITIONS]
     assert not torch.equal(ends[1], ends[2]) and not torch.equal(ends[0], ends[1])
 
 
@@ -116,10 +116,10 @@ def test_an_arm_does_not_depend_on_which_others_run(tiny, epochs):
     whole = run_trial(tiny(), 0)
     assert set(whole["metrics"]) == {"coarse", *CONDITIONS}
     epochs.clear()
-    alone = run_trial(tiny(), 0, arms=("new",))
+    alone = run_trial(tiny(), 0, conditions=("new",))
     assert alone["metrics"] == {"new": whole["metrics"]["new"]}
     assert [resolution for resolution, _ in epochs] == [8, 8, 8]  # no coarse network
-    part = run_trial(tiny(), 0, arms=("multigrid",))
+    part = run_trial(tiny(), 0, conditions=("multigrid",))
     assert part["metrics"] == {k: whole["metrics"][k] for k in ("coarse", "multigrid")}
 
 
@@ -146,10 +146,10 @@ def test_one_coarse_network_serves_every_study_that_shares_it(tiny, tmp_path, ep
     first = run_trial(tiny(), 0, cache=tmp_path)
     epochs.clear()
     other = tiny(**{field: FINE_ONLY[field]})
-    second = run_trial(other, 0, cache=tmp_path, arms=("transfer",))
+    second = run_trial(other, 0, cache=tmp_path, conditions=("transfer",))
     assert all(resolution == 8 for resolution, _ in epochs)
     assert second["metrics"]["coarse"] == first["metrics"]["coarse"]
-    fresh = run_trial(other, 0, arms=("transfer",))  # and it is what would have been computed
+    fresh = run_trial(other, 0, conditions=("transfer",))  # and it is what would have been computed
     assert fresh["metrics"] == second["metrics"]
 
 
@@ -162,9 +162,9 @@ def test_another_coarse_network_is_trained_where_it_differs(tiny, tmp_path, epoc
     run_trial(tiny(), 0, cache=tmp_path)
     epochs.clear()
     other = tiny(**changes)
-    mine = run_trial(other, 0, cache=tmp_path, arms=("transfer",))
+    mine = run_trial(other, 0, cache=tmp_path, conditions=("transfer",))
     assert len([r for r, _ in epochs if r == 4]) == other.coarse_epochs
-    assert mine["metrics"] == run_trial(other, 0, arms=("transfer",))["metrics"]
+    assert mine["metrics"] == run_trial(other, 0, conditions=("transfer",))["metrics"]
 
 
 def test_checkpoints_belong_to_a_trial_a_behaviour_and_a_pool(tiny, tmp_path, epochs):
@@ -195,14 +195,6 @@ def test_scratch_is_the_checkpoints_of_the_fine_arms(tiny, tmp_path):
     (coarse,) = files - set(result["scratch"])
     assert "coarse" in coarse
     assert run_trial(tiny(), 0)["scratch"] == []
-
-
-def test_image_steps_are_what_the_bar_is_told(tiny):
-    for arms in (CONDITIONS, ("new",), ("new", "transfer")):
-        ticks = []
-        run_trial(tiny(), 0, arms=arms, tick=ticks.append)
-        assert sum(ticks) == image_steps(tiny(), arms)
-    assert image_steps(tiny()) == 24 * 3 + 3 * 16 * 3
 
 
 def test_seconds_are_those_of_each_phase_and_the_whole(tiny):
@@ -243,10 +235,11 @@ def test_an_optimizer_study_takes_its_coarse_network_from_the_baselines_cache(
 
 
 def test_the_classifier_is_trained_first_and_the_second_stage_begins_there(tiny):
-    protocol, kept = tiny(retraining="classifier", classifier_epochs=2), {}
-    result = run_trial(protocol, 0, keep=kept)
+    protocol = tiny(retraining="classifier", classifier_epochs=2)
+    result = run_trial(protocol, 0)
+    kept = result["kept"]
     metrics, whole = result["metrics"], ["coarse", *STAGES, *CONDITIONS]
-    assert set(metrics) == set(whole) == set(kept["phases"])
+    assert set(metrics) == set(whole) == set(kept.phases)
     assert set(result["seconds"]) == {*whole, "whole"}
     for arm, stage in zip(CONDITIONS, STAGES, strict=True):
         first, second = metrics[stage], metrics[arm]
@@ -254,37 +247,30 @@ def test_the_classifier_is_trained_first_and_the_second_stage_begins_there(tiny)
         measured = {k: v for k, v in first[-1].items() if k in second[0] and k != "epoch"}
         assert measured == {k: second[0][k] for k in measured} and len(measured) == 7
         assert first[-1]["work"] > 0 and "work" not in second[-1]
-        ended, start = kept["phases"][stage].weights, kept["starts"][arm]
+        ended, start = kept.phases[stage].weights, kept.starts[arm]
         for name in ("conv1.weight", "conv2.weight"):
             assert torch.equal(ended[name], start[name].to(ended[name]))
-            assert not torch.equal(kept["phases"][arm].weights[name], ended[name])
+            assert not torch.equal(kept.phases[arm].weights[name], ended[name])
         assert not torch.equal(ended["classifier.weight"], start["classifier.weight"])
     plain = {}
     run_trial(tiny(), 0, keep=plain)  # where the arms begin is the baseline's
     for arm in CONDITIONS:
         for name, w in plain["starts"][arm].items():
-            assert torch.equal(kept["starts"][arm][name], w)
+            assert torch.equal(kept.starts[arm][name], w)
 
 
 def test_the_second_stage_is_by_the_method_that_the_protocol_names(tiny, epochs):
-    plain = run_trial(tiny(retraining="classifier", classifier_epochs=1), 0, arms=("new",))
+    plain = run_trial(tiny(retraining="classifier", classifier_epochs=1), 0, conditions=("new",))
     assert [resolution for resolution, _ in epochs] == [8, 8, 8]
     epochs.clear()
     joint = run_trial(
-        tiny(retraining="joint", classifier_epochs=1, newton_epoch="pass"), 0, arms=("new",)
+        tiny(retraining="joint", classifier_epochs=1, newton_epoch="pass"), 0, conditions=("new",)
     )["metrics"]
     assert not epochs and all(row["steps"] == 2 for row in joint["new"][1:])
     assert joint["new_classifier"] == plain["metrics"]["new_classifier"]
     assert joint["new"][0] == plain["metrics"]["new"][0]
     # Both stages count their work from nothing.
     assert 0 < joint["new"][1]["work"] < joint["new"][2]["work"]
-
-
-@pytest.mark.parametrize("retraining", ["classifier", "joint"])
-def test_image_steps_count_both_stages(tiny, retraining):
-    protocol, ticks = tiny(retraining=retraining, classifier_epochs=2, newton="meganet"), []
-    run_trial(protocol, 0, tick=ticks.append)
-    assert sum(ticks) == image_steps(protocol) == 24 * 3 + 3 * 16 * (2 + 3)
 
 
 def test_the_hash_covers_metrics_alone_in_the_order_of_trials():

@@ -55,7 +55,7 @@ def test_a_study_in_lockstep_has_the_record_of_one_after_another(tiny, tmp_path,
     """Coarse networks, starts, arms, measurements, measures and arrays; in float64."""
     protocol = tiny(**changes)
     one = study(protocol, 3, tmp_path / "one")
-    both = study(protocol, 3, tmp_path / "both", lockstep=True, lowering=lowering)
+    both = study(protocol, 3, tmp_path / "both", vectorized=True, lowering=lowering)
     for a, b in zip(one.trials(3), both.trials(3), strict=True):
         same(b["metrics"], a["metrics"])
         same(b["measures"], a["measures"], 0.02)  # a radius is found to one in a hundred
@@ -78,7 +78,7 @@ def test_trials_are_trained_together_and_each_is_then_found_trained(tiny, tmp_pa
     monkeypatch.setattr("mgcore.lab.trial.phases.train_epoch", lambda *a, **k: alone.append(1))
     run._same_code(Record.create(tmp_path / "before", tiny()))  # whose epochs do not count
     alone.clear()
-    study(tiny(), 3, tmp_path, lockstep=True)
+    study(tiny(), 3, tmp_path, vectorized=True)
     assert together == [(4, 3)] * 3 + [(8, 9)] * 3 and not alone
     assert sgd is run_trial
 
@@ -131,7 +131,7 @@ def test_a_gpu_takes_as_many_trials_as_it_has_room_for(tiny, monkeypatch):
 def test_what_was_computed_otherwise_is_not_mixed(tiny, tmp_path):
     """Lockstep, its lowering and TF32 are part of what a checkpoint is called."""
     names = []
-    for options in ({}, *({"lockstep": True, "lowering": name} for name in LOWERINGS)):
+    for options in ({}, *({"vectorized": True, "lowering": name} for name in LOWERINGS)):
         place = tmp_path / str(len(names))
         study(tiny(fine_epochs=1), 1, place, **options)
         names.append({f.name for f in (place / "cache").glob("coarse-*.npz")})

@@ -1,20 +1,38 @@
 """The comparison of a reader's run with the record, held against simulation and hand arithmetic."""
 
 import copy
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.stats import t as student
 
+from mgcore.lab.records.files import RecordError, read_json, write_json
 from mgcore.lab.records.record import Record
+from mgcore.lab.verdict import agreement
 from mgcore.lab.verdict.agreement import (
+    FAMILY,
     LEAST_RECORDED,
-    cells,
+    ROUNDING_FILE,
+    SAME_TRIAL,
+    RoundingSpread,
     compare,
     compare_means,
+    detections,
+    false_alarms,
     judge,
-    values,
+    rounding_spread,
+    same_seeds,
+    table_cells,
 )
+from mgcore.lab.verdict.metrics import cell
+
+RECORDS = Path(__file__).resolve().parents[3] / "book" / "records"
+
+
+def values(trials):
+    """Return the table's cells, shape (trials, cells)."""
+    return np.array([[cell(trial, name) for name in table_cells(trials)] for trial in trials])
 
 
 def draw(rng, count, first=0):
@@ -44,8 +62,8 @@ def write(folder, protocol, trials):
 def test_a_table_has_twelve_cells_and_none_of_the_coarse_network():
     trials = draw(np.random.default_rng(0), 1)
     trials[0]["metrics"]["coarse"] = []
-    assert len(cells(trials)) == 12
-    assert {arm for arm, _, _ in cells(trials)} == {"new", "transfer", "multigrid"}
+    assert len(table_cells(trials)) == 12
+    assert {name.split(".")[0] for name in table_cells(trials)} == {"new", "transfer", "multigrid"}
 
 
 @pytest.mark.parametrize("n, m", [(1, 3), (3, 20), (20, 20)])
@@ -81,7 +99,7 @@ def test_few_recorded_trials_contradict_but_do_not_confirm(m):
     theirs, ours = draw(rng, m), draw(rng, 2)
     outcome = compare_means(ours, theirs)
     assert outcome.agrees is (True if m >= LEAST_RECORDED else None)
-    _, margins = judge(*(np.array([values(t, c) for c in cells(theirs)]).T for t in (ours, theirs)))
+    _, margins = judge(values(ours), values(theirs))
     assert f"from ±{min(margins):.1f} to ±{max(margins):.1f} points" in str(outcome)
     assert ("Too few trials to tell" in str(outcome)) is (m < LEAST_RECORDED)
     for trial in ours:
@@ -97,9 +115,101 @@ def test_the_same_seeds_are_compared_trial_by_trial(tmp_path, tiny):
     near[1]["metrics"]["transfer"][-1]["validation_accuracy"] += 0.4
     far[1]["metrics"]["transfer"][-1]["validation_accuracy"] += 1.4
     assert compare(write(tmp_path / "near", tiny(), near), theirs).agrees is True
-    outcome = compare(write(tmp_path / "far", tiny(), far), theirs)
-    assert outcome.agrees is False
-    assert "1.40" in str(outcome) and "transfer, validation accuracy" in str(outcome)
+    outcome = compare(write(tmp_path / "far", tiny(), far), theirs)  # three trials cannot confirm
+    assert outcome.agrees is None and str(outcome).startswith("Too few trials to tell: ")
+    assert "1.40 points (transfer, validation accuracy after the last epoch" in str(outcome)
+
+
+def moved(trials, points, which=slice(None)):
+    """Return trials whose last Galerkin validation accuracy is higher by some points."""
+    trials = copy.deepcopy(trials)
+    for trial in trials[which]:
+        trial["metrics"]["multigrid"][-1]["validation_accuracy"] += points
+    return trials
+
+
+@pytest.mark.parametrize(
+    ("points", "which", "agrees", "method", "start"),
+    [
+        (0.9, slice(None), True, "same seeds", "Agrees: 10 trials with the record's seeds differ"),
+        # The tolerance of this cell is calibrated, and larger than that of the others.
+        (5.0, slice(None), True, "same seeds", "Agrees: 10 trials with the record's seeds differ"),
+        (9.0, slice(1), True, "means", "Agrees in the means, though a trial with the record's"),
+        (9.0, slice(None), False, "same seeds", "Does not agree: a trial with the record's seed"),
+    ],
+)
+def test_beyond_the_tolerance_of_a_cell_the_means_decide(points, which, agrees, method, start):
+    theirs = draw(np.random.default_rng(7), 10)
+    spread = RoundingSpread({"multigrid.last.validation": 1.0}, 10)
+    assert 5.0 < spread.tolerance("multigrid.last.validation", 120) < 9.0
+    outcome = same_seeds(moved(theirs, points, which), theirs, spread)
+    assert (outcome.agrees, outcome.method) == (agrees, method)
+    assert str(outcome).startswith(start) and str(outcome).endswith(".")
+    assert "\n" not in str(outcome) and "after the last epoch" in str(outcome)
+
+
+def test_a_run_of_another_study_with_the_same_seeds_does_not_agree():
+    theirs = draw(np.random.default_rng(8), 10)
+    other = draw(np.random.default_rng(9), 10)
+    for trial in other:
+        for rows in trial["metrics"].values():
+            rows[-1]["validation_accuracy"] -= 20
+    assert same_seeds(other, theirs, RoundingSpread({}, 1)).agrees is False
+
+
+def test_an_accuracy_that_is_no_number_is_not_within_any_tolerance():
+    theirs = draw(np.random.default_rng(10), 10)
+    outcome = same_seeds(moved(theirs, float("nan"), slice(1)), theirs)
+    assert outcome.agrees is False and "nan points (multigrid" in str(outcome)
+
+
+def test_rounding_raises_a_false_alarm_in_at_most_one_case_of_twenty():
+    """The tolerances alone, with deviations that were estimated from a few code paths."""
+    rng, cases, alarms = np.random.default_rng(11), 2000, 0
+    for _ in range(cases):
+        paths = rng.normal(0, 2, size=(4, 3, 12))  # code paths, trials, cells; deviations of 2
+        estimated = np.sqrt(paths.var(axis=0, ddof=1).mean(axis=0))
+        spread = RoundingSpread({str(k): s for k, s in enumerate(estimated)}, 9)
+        tolerances = [spread.tolerance(str(k), 24) for k in range(12)]
+        differences = rng.normal(0, 2, size=(2, 12)) - rng.normal(0, 2, size=(2, 12))
+        alarms += bool((np.abs(differences) > tolerances).any())
+    assert 0.005 < alarms / cases < FAMILY + 3 * np.sqrt(FAMILY / cases)
+
+
+def test_the_spread_is_pooled_over_trials(tmp_path, tiny):
+    cells = {"a": [[1.0, 10.0], [3.0, 10.0]], "b": [[5.0, 5.0], [5.0, 5.0]]}
+    paths = {f"path {k}": {name: rows[k] for name, rows in cells.items()} for k in (0, 1)}
+    file = tmp_path / "rounding.json"
+    write_json(file, {"protocols": {tiny().key(): paths}})
+    spread = rounding_spread(tiny(), file)
+    assert spread.degrees == 2 and spread.deviations == pytest.approx({"a": 1.0, "b": 0.0})
+    assert spread.tolerance("b", 24) == SAME_TRIAL
+    assert rounding_spread(tiny(momentum=0.1), file) is None
+    assert rounding_spread(tiny(), tmp_path / "none.json") is None
+    other = tmp_path / "damaged.json"
+    other.write_text("{")
+    with pytest.raises(RecordError, match="damaged.json is truncated or altered"):
+        rounding_spread(tiny(), other)
+
+
+@pytest.mark.parametrize("study", ["pooling-original-class"])
+def test_the_measured_code_paths_agree_with_the_record_and_with_one_another(study):
+    """The evidence behind the tolerances: every run of a measured path is said to agree."""
+    record = Record(RECORDS / study)
+    paths = read_json(RECORDS / ROUNDING_FILE)["protocols"][record.protocol.key()]
+    spread = rounding_spread(record.protocol, RECORDS / ROUNDING_FILE)
+    assert len(paths) >= 3 and set(spread.deviations) == set(table_cells(record.trials()))
+    for accuracies in paths.values():
+        trials = copy.deepcopy(record.trials(len(next(iter(accuracies.values())))))
+        for name, of_trials in accuracies.items():
+            network, epoch, part = name.split(".")
+            for trial, accuracy in zip(trials, of_trials, strict=True):
+                row = trial["metrics"][network][-1 if epoch == "last" else 1]
+                row[f"{part}_accuracy"] = accuracy
+        assert same_seeds(trials, record.trials(), spread).agrees is True
+    recorded = paths["the record"]
+    for name, of_trials in recorded.items():
+        assert of_trials == [cell(trial, name) for trial in record.trials(len(of_trials))]
 
 
 def test_other_choices_are_not_compared_and_other_seeds_are(tmp_path, tiny):
@@ -112,3 +222,53 @@ def test_other_choices_are_not_compared_and_other_seeds_are(tmp_path, tiny):
     assert compare(seeded, theirs).method == "means"
     empty = Record.create(tmp_path / "empty", tiny())
     assert compare(empty, theirs).agrees is None
+
+
+def drawn(count, seed=0, cells=12):
+    """Trials with correlated cells: three conditions, two epochs, two metrics."""
+    rng = np.random.default_rng(seed)
+    shared = rng.normal(size=(count, 1))
+    accuracies = 90 + 0.7 * shared + 0.7 * rng.normal(size=(count, cells))
+    trials = []
+    for number, row in enumerate(accuracies):
+        metrics = {}
+        for condition, (a, b, c, d) in zip(
+            ("new", "transfer", "multigrid"), row.reshape(3, 4), strict=True
+        ):
+            first = {"training_accuracy": a, "validation_accuracy": b}
+            metrics[condition] = [{}, first, {"training_accuracy": c, "validation_accuracy": d}]
+        trials.append({"trial": number, "metrics": metrics})
+    return trials
+
+
+@pytest.mark.parametrize(("n", "m"), [(1, 5), (3, 10), (20, 20)])
+def test_honest_runs_raise_a_false_alarm_in_at_most_one_case_of_twenty(n, m):
+    rate, half = false_alarms(drawn(30), n, m)
+    assert 0.005 < rate and rate - half <= FAMILY, (rate, half)
+
+
+def test_another_run_is_found_out_and_the_more_trials_the_sooner():
+    """One cell three deviations away: a record of two trials never sees it."""
+    recorded, own = drawn(30), drawn(30, 1)
+    for trial in own:
+        trial["metrics"]["multigrid"][-1]["validation_accuracy"] += 3
+    found = [detections(own, recorded, n, m)[0] for n, m in ((3, 2), (3, 5), (3, 20), (20, 20))]
+    assert found == sorted(found) and found[0] < 0.1 and found[-1] > 0.95
+
+
+def test_cell_by_cell_it_would_be_far_more(monkeypatch):
+    """What the division among the cells is for."""
+    monkeypatch.setattr(agreement, "FAMILY", 12 * FAMILY)  # as if each cell stood alone
+    assert false_alarms(drawn(30), 3, 10)[0] > 0.2
+
+
+def test_the_simulation_judges_as_the_comparison_does():
+    ours, theirs = drawn(3, 1), drawn(9, 2)
+    higher = copy.deepcopy(ours)
+    for trial in higher:
+        trial["metrics"]["new"][-1]["validation_accuracy"] += 40
+    for trials in (ours, higher):
+        differences, margins = judge(values(trials), values(theirs))
+        expected = bool((np.abs(differences) <= margins).all())
+        assert compare_means(trials, theirs).agrees is expected
+    assert compare_means(higher, theirs).agrees is False

@@ -8,9 +8,16 @@ import yaml
 
 from mgcore.lab import STUDIES, study_protocol
 from mgcore.lab.pages.ledger import deciding
+from mgcore.lab.records.files import NotRecordedError
 from mgcore.lab.verdict.agreement import interval
-from mgcore.lab.verdict.claims import AGAINST, criteria, decide, read_claims
-from mgcore.lab.verdict.metrics import ACCEPTED
+from mgcore.lab.verdict.claims import (
+    AGAINST,
+    UndefinedQuotientError,
+    criteria,
+    decide,
+    read_claims,
+)
+from mgcore.lab.verdict.metrics import CELL_NAMES
 
 FILE = Path(__file__).resolve().parents[3] / "book" / "claims.yml"
 CLAIMS = read_claims(FILE)
@@ -149,17 +156,19 @@ def test_without_a_trial_of_equal_number_it_is_one_sentence(claim, others):
         difference=[f"{AGAINST}multigrid.last.training", "multigrid.last.training"],
         against={"one": "two"},
     )
-    with pytest.raises(ValueError) as raised:
+    with pytest.raises(NotRecordedError) as raised:
         decide(against, "one", trials(1.0, 2.0), others)
-    assert str(raised.value) == "claim 'x' finds no trials of equal number; accepted: one pair."
+    assert str(raised.value) == (
+        "claim 'x' finds no trials of equal number. Run the same trials of both studies."
+    )
 
 
 def test_a_quotient_of_what_is_not_positive_is_one_sentence(claim):
     bad = claim(**ratio("landscape.transfer.curvature", "landscape.multigrid.curvature"))
-    with pytest.raises(ValueError) as raised:
+    with pytest.raises(UndefinedQuotientError) as raised:
         decide(bad, "one", around(1.0, 2.0))
     assert str(raised.value) == (
-        "claim 'x' finds -2 for a side of a quotient; accepted: positive numbers."
+        "claim 'x' has -2 on a side of a quotient, which needs positive numbers."
     )
 
 
@@ -188,24 +197,24 @@ def test_the_fingerprint_is_of_what_the_entry_says(claim, tmp_path):
     "changes, sentence",
     [
         ({"difference": ["multigrid.middle.gap", "new.1.gap"]},
-         f"claim 'x' names the cell 'multigrid.middle.gap'; accepted: {ACCEPTED}."),
+         f"claim 'x' names the unknown cell 'multigrid.middle.gap'. Use {CELL_NAMES}."),
         ({"difference": ["new.1.gap", f"{AGAINST}nonsense"], "against": {"one": "two"}},
-         f"claim 'x' names the cell 'against:nonsense'; accepted: {ACCEPTED}."),
+         f"claim 'x' names the unknown cell 'against:nonsense'. Use {CELL_NAMES}."),
         ({"difference": [f"{AGAINST}new.1.gap", "new.1.gap"]},
-         "claim 'x' compares 'one' with nothing; accepted: a study in against."),
+         "claim 'x' compares 'one' with no study. Name one in its field against."),
         ({"difference": ["new.1.gap", f"{AGAINST}new.1.gap"], "studies": ["one", "two"],
           "against": {"one": "three"}},
-         "claim 'x' compares 'two' with nothing; accepted: a study in against."),
-        ({"least": None}, "claim 'x' of {file} lacks 'least'; accepted: all."),
-        ({"difference": None}, "claim 'x' of {file} lacks 'difference'; accepted: all."),
-        ({"thesis": {"value": 1.0}}, "claim 'x' of {file} lacks 'source'; accepted: all."),
-        ({"id": None}, "claim '?' of {file} lacks 'id'; accepted: all."),
+         "claim 'x' compares 'two' with no study. Name one in its field against."),
+        ({"least": None}, "claim 'x' of {file} lacks the field 'least'. Add it."),
+        ({"difference": None}, "claim 'x' of {file} lacks the field 'difference'. Add it."),
+        ({"thesis": {"value": 1.0}}, "claim 'x' of {file} lacks the field 'source'. Add it."),
+        ({"id": None}, "claim '?' of {file} lacks the field 'id'. Add it."),
         ({"difference": ["new.1.gap"]},
-         "claim 'x' has sides=('new.1.gap',) and least=0.0; accepted: two cells, and a positive "
-         "least for a quotient."),
+         "claim 'x' has sides=('new.1.gap',) and least=0.0. A claim needs two cells, and a "
+         "quotient a positive least."),
         (ratio("new.1.gap", "new.1.gap", least=0.0),
-         "claim 'x' has sides=('new.1.gap', 'new.1.gap') and least=0.0; accepted: two cells, and a "
-         "positive least for a quotient."),
+         "claim 'x' has sides=('new.1.gap', 'new.1.gap') and least=0.0. A claim needs two cells, "
+         "and a quotient a positive least."),
     ],
 )  # fmt: skip
 def test_a_bad_claim_is_one_sentence(claim, tmp_path, changes, sentence):

@@ -1,10 +1,12 @@
 """The numbers of a trial by name, on a trial made by hand."""
 
+import copy
 import math
 
 import pytest
 
-from mgcore.lab.verdict.metrics import ACCEPTED, cell, is_cell
+from mgcore.lab.records.files import NotRecordedError, RecordError
+from mgcore.lab.verdict.metrics import CELL_NAMES, cell, is_cell
 
 
 def rows(*pairs):
@@ -68,7 +70,7 @@ def test_a_name_that_no_table_has_is_one_sentence(name):
     assert not is_cell(name)
     with pytest.raises(ValueError) as raised:
         cell(TRIAL, name)
-    assert str(raised.value) == f"cell={name!r}; accepted: {ACCEPTED}."
+    assert str(raised.value) == f"cell {name!r} has no known form. Use {CELL_NAMES}."
 
 
 @pytest.mark.parametrize(
@@ -79,11 +81,32 @@ def test_a_name_that_no_table_has_is_one_sentence(name):
 def test_a_number_that_this_trial_does_not_have_is_one_sentence(name):
     assert is_cell(name)
     for trial in (TRIAL, {"trial": 7, "metrics": {}}):  # also where nothing was measured
-        with pytest.raises(ValueError) as raised:
+        with pytest.raises(NotRecordedError) as raised:
             cell(trial, name)
         assert str(raised.value) == (
-            f"cell={name!r} is not in trial 7; accepted: what its protocol runs and measures."
+            f"cell {name!r} is not in trial 7. Name a cell that its protocol runs and measures."
         )
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "value"),
+    [
+        ("coarse.last.gap", ("metrics", "coarse", -1, "training_accuracy"), "80"),
+        ("coarse.last.training", ("metrics", "coarse", -1, "training_accuracy"), None),
+        ("landscape.transfer.radius", ("measures", "landscape", "transfer", "radius"), []),
+        ("landscape.transfer.radius", ("measures", "landscape", "transfer", "radius", 0), -1.0),
+        ("survival.new.conv1.mean", ("measures", "survival", "new", "conv1", "mean"), "none"),
+    ],
+)
+def test_a_damaged_number_is_an_error_and_not_a_missing_one(name, path, value):
+    trial = copy.deepcopy(TRIAL)
+    place = trial
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    with pytest.raises(RecordError, match=f"trial 7 is damaged at '{name}'") as raised:
+        cell(trial, name)
+    assert not isinstance(raised.value, NotRecordedError)
 
 
 def test_an_epoch_that_was_not_run_is_not_there():

@@ -1,0 +1,178 @@
+"""Figures of the baseline's chapter show the values that they are given."""
+
+import math
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+
+from mgcore.lab.figures import baseline, style
+from mgcore.lab.figures.baseline import rise
+from mgcore.lab.protocol import CONDITIONS
+
+
+def make_trials(count, epochs=4, spread=1.0):
+    """Return trials whose accuracies are known: 90 at the last epoch on average, plus the arm."""
+
+    def history(base, shift):
+        rows = []
+        for epoch in range(epochs + 1):
+            accuracy = base * epoch / epochs + shift * spread
+            row = {"epoch": epoch, "images": "all" if epoch in (0, 1, epochs) else "subset"}
+            row |= {"training_accuracy": accuracy, "validation_accuracy": accuracy / 2}
+            rows.append(row)
+        return rows
+
+    return [
+        {
+            "trial": number,
+            "metrics": {
+                run: history(base, number - (count - 1) / 2)
+                for run, base in zip(("coarse", *CONDITIONS), (80, 85, 90, 95), strict=True)
+            },
+        }
+        for number in range(count)
+    ]
+
+
+def make_arrays():
+    rng = np.random.default_rng(3)
+    steps = np.linspace(-1, 1, 7)
+    x, y = np.meshgrid(steps, steps, indexing="ij")
+    stored = {
+        "blocks": rng.normal(size=(100, 6, 6)),
+        "blocks_of": np.stack([rng.integers(0, 10, 100), rng.integers(0, 64, 100)], axis=1),
+        "digits/images": rng.random((2, 12, 12)),
+        "digits/labels": np.array([0, 7]),
+        "surface_steps": steps.astype(np.float32),
+    }
+    for layer in ("conv1", "conv2"):
+        stored[f"channels/{layer}"] = np.array([4, 2])
+        for arm in CONDITIONS:
+            stored[f"maps/{arm}/{layer}"] = rng.random((2, 2, 12, 12)).astype(np.float16)
+    for scale, name in enumerate(("coarse", "transfer", "multigrid"), start=1):
+        stored[f"surface/{name}"] = scale * (1 + x**2 + 2 * y**2)
+    return stored
+
+
+def with_pooling(arrays):
+    pooled = {"channels/pooled": np.array([4, 2])}
+    pooled |= {f"maps/{arm}/pooled": np.zeros((2, 2, 6, 6), np.float16) for arm in CONDITIONS}
+    return arrays | pooled
+
+
+def sample_figures():
+    """Return a maker of each figure."""
+    two = {"as they are": make_trials(3), "prolonged": make_trials(3)}
+    arrays = make_arrays()
+    return {
+        "error": lambda: baseline.error_by_epoch(two),
+        "accuracy": lambda: baseline.accuracies(two),
+        "blocks": lambda: baseline.classifier_blocks(arrays),
+        "surfaces": lambda: baseline.loss_surfaces(arrays),
+        "propagation": lambda: baseline.propagation(arrays),
+        "pooled": lambda: baseline.propagation(with_pooling(arrays), channel=1),
+    }
+
+
+@pytest.fixture(scope="module")
+def arrays():
+    return make_arrays()
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return {name: make() for name, make in sample_figures().items()}
+
+
+def texts(figure):
+    return [t.get_text() for t in figure.findobj(mpl.text.Text) if t.get_text().strip()]
+
+
+def test_rise_on_an_exponential_paraboloid():
+    # log J is r², which linear interpolation on a fine grid meets closely.
+    steps = np.linspace(-1, 1, 201)
+    x, y = np.meshgrid(steps, steps, indexing="ij")
+    centre, factor = rise(steps, 3 * np.exp(x**2 + y**2))
+    assert centre == pytest.approx(3, rel=1e-9)
+    assert factor == pytest.approx(math.exp(0.25), rel=1e-3)
+
+
+def test_direction_one_lies_across(arrays):
+    values = np.tile(np.linspace(1, 9, 7)[:, None], (1, 7))  # varies with direction 1 alone
+    ramp = arrays | {f"surface/{n}": values for n in ("coarse", "transfer", "multigrid")}
+    ax = baseline.loss_surfaces(ramp).axes[0]
+    lines = [path for c in ax.collections[1:] for path in c.get_paths() if len(path.vertices)]
+    assert lines
+    for path in lines:
+        for line in path.to_polygons(closed_only=False):
+            assert np.ptp(line[:, 0]) < 1e-9
+
+
+def test_surface_tells_its_numbers(drawn):
+    assert any("at the centre: 2\n½ away: ×" in text for text in texts(drawn["surfaces"]))
+
+
+def points(ax, marker):
+    return [line for line in ax.lines if line.get_marker() == marker]
+
+
+def test_diamonds_are_at_the_thesis_numbers():
+    figure = baseline.accuracies({"a": make_trials(3)})
+    seen = [line.get_xdata()[0] for ax in figure.axes for line in points(ax, "D")]
+    assert sorted(seen) == sorted(
+        [88.4, 97.9, 97.5, 85.0, 93.5, 62.9, 96.4, 99.4, 99.9, 91.9, 94.6, 63.6]
+    )
+
+
+def test_error_by_epoch_shows_error_means_and_diamonds():
+    figure = baseline.error_by_epoch({"a": make_trials(3)})
+    ax = figure.axes[0]
+    filled = [line for line in points(ax, "v") if line.get_markerfacecolor() != style.CARD]
+    np.testing.assert_allclose(filled[0].get_ydata(), [100, 100 - 95 / 4, 5])
+    hollow = [line for line in points(ax, "v") if line.get_markerfacecolor() == style.CARD]
+    np.testing.assert_allclose(hollow[0].get_ydata(), [100 - 95 / 2, 100 - 95 * 3 / 4])
+    diamonds = np.concatenate([line.get_ydata() for line in points(ax, "D")])
+    np.testing.assert_allclose(diamonds, [11.6, 3.6, 2.1, 0.6, 2.5, 0.1])
+
+
+def test_error_by_epoch_draws_trials_as_lines_while_they_can_be_told_apart():
+    for count, lines in ((baseline.LINES, 4 * baseline.LINES), (baseline.LINES + 1, 0)):
+        figure = baseline.error_by_epoch({"a": make_trials(count)})
+        thin = [line for line in figure.axes[0].lines if line.get_linewidth() == 0.6]
+        assert len(thin) == lines
+        said = [text.get_text() for text in figure.legends[0].get_texts()]
+        assert ("thick: mean; thin, shade: trials" in said) is bool(lines)
+        assert ("thick: mean; shade: trials" in said) is not bool(lines)
+        ranges = figure.axes[0].findobj(mpl.collections.PolyCollection)
+        assert len(ranges) == 4
+
+
+def test_no_error_has_a_place_on_the_axis():
+    trials = make_trials(2, spread=0.0)
+    for trial in trials:
+        trial["metrics"]["multigrid"][-1]["training_accuracy"] = 100.0
+    ax = baseline.error_by_epoch({"a": trials}).axes[0]
+    assert "0" in [label.get_text() for label in ax.get_yticklabels()]
+    assert ax.get_ylim()[0] < baseline.FLOOR
+
+
+def test_one_trial_has_no_interval_and_says_so():
+    figure = baseline.accuracies({"a": make_trials(1)}, thesis=None)
+    assert "one trial (no interval)" in figure.get_suptitle()
+    assert not any(points(ax, "D") for ax in figure.axes)
+    baseline.error_by_epoch({"a": make_trials(1)}, thesis=None)
+
+
+def test_propagation_refuses_a_channel_that_was_not_kept(arrays):
+    with pytest.raises(ValueError, match=r"channel must be from 0 to 1, got 2\."):
+        baseline.propagation(arrays, channel=2)
+
+
+def test_propagation_shows_each_map_once(drawn, arrays):
+    shown = [im.get_array() for ax in drawn["propagation"].findobj(mpl.axes.Axes)
+             for im in ax.images]  # fmt: skip
+    assert len(shown) == 2 * (1 + 3 * 2)
+    wanted = arrays["maps/multigrid/conv2"][1, 0].astype(float)
+    assert any(np.array_equal(image, wanted) for image in shown)
+    assert "all 0" in texts(drawn["pooled"])

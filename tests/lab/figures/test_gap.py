@@ -1,0 +1,49 @@
+"""The generalization gap and its mechanism are drawn at the values given."""
+
+import numpy as np
+import pytest
+from handmade import study
+
+from mgcore.lab.choices.gap_spectra import Spectrum
+from mgcore.lab.figures import gap
+from mgcore.lab.protocol.printed_tables import TABLE_4_1, TABLE_4_2
+
+LINE = Spectrum(np.linspace(0, 1, 5), np.array([1.0, 1, 2, 3, 4]))
+SHARES = {"transfer": 0.25, "multigrid": 2.0}
+
+
+def sample_figures():
+    """Return a maker of each figure."""
+    trials = study().trials
+    panels = {
+        "no pooling": ({"a": trials}, TABLE_4_1),
+        "pooling": ({"a": trials}, TABLE_4_2),
+    }
+    gains = dict.fromkeys(SHARES, LINE)
+    return {
+        "gaps": lambda: gap.generalization_gaps(panels),
+        "mechanism": lambda: gap.mechanism({"x": LINE, "P R x": LINE}, gains, SHARES),
+    }
+
+
+def test_a_gap_is_drawn_at_its_mean_with_the_thesis_beside_it():
+    one = study()
+    panels = {
+        "no pooling": ({"a": one.trials}, TABLE_4_1),
+        "pooling": ({"a": one.trials, "b": one.trials}, TABLE_4_2),
+    }
+    figure = gap.generalization_gaps(panels)
+    left, right = figure.axes
+    assert [t.get_text() for t in left.get_yticklabels()] == ["multigrid", "transfer", "new"]
+    for ax, table, lanes in ((left, TABLE_4_1, 1), (right, TABLE_4_2, 2)):
+        drawn = [float(line.get_xdata()[0]) for line in ax.lines if len(line.get_xdata()) == 1]
+        assert sum(x == pytest.approx(16.0) for x in drawn) == 3 * lanes  # 91 − 75
+        for arm in table:
+            printed = table[arm]["training"][1] - table[arm]["validation"][1]
+            assert any(x == pytest.approx(printed) for x in drawn)
+
+
+def test_unseen_shares_are_bars_in_percent():
+    *_, right = sample_figures()["mechanism"]().axes
+    assert [bar.get_width() for bar in right.patches] == [25, 200]
+    assert [text.get_text() for text in right.texts] == ["25 %", "200 %"]

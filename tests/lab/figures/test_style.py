@@ -1,0 +1,100 @@
+"""Every figure of the book has one style: size, background, legible text, the same bytes."""
+
+import io
+import itertools
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+import test_background
+import test_baseline
+import test_front
+import test_gap
+import test_method
+import test_multigrid
+import test_optimizers
+import test_pde_view
+from PIL import Image
+
+from mgcore.lab.figures import style
+
+MODULES = (
+    test_background, test_baseline, test_front, test_gap, test_method, test_multigrid,
+    test_optimizers, test_pde_view,
+)  # fmt: skip
+MAKERS = {
+    f"{module.__name__.removeprefix('test_')}.{name}": make
+    for module in MODULES
+    for name, make in module.sample_figures().items()
+}
+MACHADO = {  # simulated colour vision, on linear RGB (Machado et al. 2009, severity 1)
+    "usual": np.eye(3),
+    "protanopia": np.array([[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216],
+                            [-0.003882, -0.048116, 1.051998]]),
+    "deuteranopia": np.array([[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413],
+                              [-0.011820, 0.042940, 0.968881]]),
+    "tritanopia": np.array([[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602],
+                            [0.004733, 0.691367, 0.303900]]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_figures_are_opaque_legible_and_whole(name):
+    figure = MAKERS[name]()
+    width, height = figure.get_size_inches()
+    assert width == style.WIDTH and figure.get_suptitle()
+    with mpl.rc_context({"font.size": 30, "axes.facecolor": "red", "lines.linewidth": 9}):
+        again = MAKERS[name]()
+    data = style.png(figure)
+    assert style.png(again) == data
+    assert len(data) < 120_000
+    assert min(Image.open(io.BytesIO(data)).convert("RGBA").getpixel((2, 2))) >= 250
+    sizes = [t.get_fontsize() for t in figure.findobj(mpl.text.Text) if t.get_text().strip()]
+    assert min(sizes) >= (7.5 if name.startswith("pde_view") else 9)  # numbers inside kernels
+    # The background is among the artists, so the box is the figure or larger.
+    box = figure.get_tightbbox().extents
+    np.testing.assert_allclose(box, [0, 0, width, height], atol=0.01)
+
+
+def test_settings_of_the_caller_are_left_alone():
+    with mpl.rc_context({"font.size": 17}):
+        MAKERS["baseline.surfaces"]()
+        assert mpl.rcParams["font.size"] == 17
+
+
+def test_notebooks_show_a_figure_by_itself():
+    data, size = MAKERS["baseline.accuracy"]()._repr_png_()
+    assert data.startswith(b"\x89PNG") and size["width"] == 770
+
+
+def linear(colour):
+    c = np.array(mpl.colors.to_rgb(colour))
+    return np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
+
+
+def luminance(colour):
+    return float(linear(colour) @ [0.2126, 0.7152, 0.0722])
+
+
+def lab(rgb):
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722],
+                       [0.0193, 0.1192, 0.9505]])  # fmt: skip
+    x = to_xyz @ np.clip(rgb, 0, 1) / [0.9505, 1, 1.089]
+    f = np.where(x > 0.008856, np.cbrt(x), 7.787 * x + 16 / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+def test_colours_stand_out_and_apart():
+    card = luminance(style.CARD) + 0.05
+    for look in style.LOOKS.values():
+        assert card / (luminance(look.colour) + 0.05) >= 4
+    assert card / (luminance(style.MUTED) + 0.05) >= 4.5
+    for vision, matrix in MACHADO.items():
+        seen = {name: lab(matrix @ linear(look.colour)) for name, look in style.LOOKS.items()}
+        for a, b in itertools.combinations(seen, 2):
+            assert np.linalg.norm(seen[a] - seen[b]) >= 25, (vision, a, b)
+
+
+def test_never_colour_alone():
+    assert len({look.marker for look in style.LOOKS.values()}) == len(style.LOOKS)
+    assert len({look.line for look in style.LOOKS.values()}) == len(style.LOOKS)
