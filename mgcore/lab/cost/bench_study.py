@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -191,6 +190,8 @@ def measure_flops(protocol: Protocol, trials: int) -> float:
 
 def peak_memory() -> float:
     """Return the most resident memory that this process has had, in GiB."""
+    import resource  # POSIX only
+
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most / 2 ** (30 if sys.platform == "darwin" else 20)
 
