@@ -354,6 +354,4 @@ def _newton() -> Iterator[Difference]:
             ("first_cg_step_max", inner[0][1], 1e-10),
         ):  # fmt: skip
             words = key.replace("_", " ")
-            yield _compare(
-                f"Newton, {words}, {name}", array(values), recorded[key], bound
-            )
+            yield _compare(f"Newton, {words}, {name}", array(values), recorded[key], bound)

@@ -166,7 +166,7 @@ def test_a_missing_label_is_one_sentence():
     with pytest.raises(ValueError) as raised:
         problem(objective, weights, images, labels[:-1])
     assert str(raised.value) == (
-        "labels has 11 entries for 12 images; accepted: one for each of at least one image."
+        "There must be one label for each of at least one image, got 11 labels for 12 images."
     )
     with pytest.raises(ValueError, match="labels has 0 entries for 0 images"):
         ClassifierProblem(objective, torch.ones(0, 64 * 4), labels[:0])
@@ -178,5 +178,5 @@ def test_features_of_another_network_are_one_sentence():
         ClassifierProblem(objective, torch.ones(12, 384), labels)
     side = objective.resolution // 2 if objective.pooling else objective.resolution
     assert str(raised.value) == (
-        f"features has 384 an image; accepted: {64 * side**2}, 64 maps of {side}×{side}."
+        f"features must have {64 * side**2} numbers for each image, 64 maps of {side}×{side}, got 384."
     )
