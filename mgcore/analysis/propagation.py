@@ -64,7 +64,8 @@ def correlations(images: Tensor, maps: Tensor, shift: int = SHIFT) -> Tensor:
         images = restrict(images)
     if images.shape[-2:] != maps.shape[-2:]:
         raise ValueError(
-            f"maps must have n, n/2, n/4, … cells along a side for images of n = {given}, got {wanted}."
+            f"maps must have n, n/2, n/4, … cells along a side for images of n = {given}, "
+            f"got {wanted}."
         )
     moves = range(-shift, shift + 1)
     moved = [images.roll((i, j), (-2, -1)) for i in moves for j in moves]

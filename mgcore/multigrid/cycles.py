@@ -2,8 +2,9 @@
 
 Relaxation leaves a smooth error.  A grid with half as many cells along each axis represents a
 smooth error well, at a lower cost, and there the error is more oscillatory.  The equation of the
-error, A e = r, is therefore solved on the coarse grid, and its solution is prolonged and added.  The two-grid method solves it exactly, the
-V-cycle by the same method again, and nested iteration starts on the coarsest grid so that every
+error, A e = r, is therefore solved on the coarse grid, and its solution is prolonged and added.
+The two-grid method solves it exactly, the V-cycle solves it by the same method again, and nested
+iteration starts on the coarsest grid so that every
 grid starts from a good approximation.
 """
 

@@ -1,7 +1,8 @@
 """Training the classifier alone, with the convolutions fixed: a convex problem (thesis §4.4).
 
 The features of all images are computed once.  The remaining problem is multinomial logistic
-regression with a quadratic penalty, whose gradient and Hessian products are matrix products with the features.
+regression with a quadratic penalty; its gradient and Hessian products are matrix products with the
+features.
 """
 
 from __future__ import annotations
@@ -84,8 +85,8 @@ class ClassifierProblem:
         self.side = map_side(objective.resolution, objective.pooling)
         if features.shape[1] != WIDTHS[1] * self.side**2:
             raise ValueError(
-                f"features must have {WIDTHS[1] * self.side**2} numbers for each image, {WIDTHS[1]} maps "
-                f"of {self.side}×{self.side}, got {features.shape[1]}."
+                f"features must have {WIDTHS[1] * self.side**2} numbers for each image, "
+                f"{WIDTHS[1]} maps of {self.side}×{self.side}, got {features.shape[1]}."
             )
         self.objective, self.features, self.labels = objective, features, labels
         self.bias, self.tikhonov = bias, tikhonov

@@ -12,7 +12,8 @@ def smooth_by_dct(maps: Tensor, cutoff: float) -> Tensor:
 
     The thesis reduces the variance "in the discrete cosine space" without saying how.  Here the
     coefficient of frequency (k, l), counted in half waves across the image, is divided by
-    1 + (k² + l²)/cutoff².  The mean does not change, and a function is smoothed alike on every grid.
+    1 + (k² + l²)/cutoff².  The mean does not change, and a function is smoothed
+    alike on every grid.
 
     Parameters
     ----------

@@ -178,5 +178,6 @@ def test_features_of_another_network_are_one_sentence():
         ClassifierProblem(objective, torch.ones(12, 384), labels)
     side = objective.resolution // 2 if objective.pooling else objective.resolution
     assert str(raised.value) == (
-        f"features must have {64 * side**2} numbers for each image, 64 maps of {side}×{side}, got 384."
+        f"features must have {64 * side**2} numbers for each image, 64 maps of {side}×{side}, "
+        "got 384."
     )
