@@ -1,8 +1,9 @@
 """Value, gradient and Hessian products of the objective at one point (thesis (3.7)).
 
 Conjugate gradients need many products at the same weights.  The intermediate results of the
-gradient are therefore kept, and each product is one more pass (:mod:`mgcore.thesis.hessian_products`).  If
-they do not fit into memory, every product differentiates the gradient anew, in chunks of images.
+gradient are therefore kept, and each product is one more pass
+(:mod:`mgcore.thesis.hessian_products`).  If they do not fit into memory, every product
+differentiates the gradient anew, in chunks of images.
 """
 
 from __future__ import annotations

@@ -108,9 +108,9 @@ def test_the_problem_is_convex(seed):
             d = normal(x, 100 * seed + again)
             assert float(d @ here.hvp(d)) > 0
     outcome = trust_region(
-        lambda y, _: mine.local(y), lambda y, _: mine.value(y), x, max_steps=15, gtol=1e-8
+        lambda y, _: mine.local(y), lambda y, _: mine.value(y), x, maxiter=15, gtol=1e-8
     )
-    assert outcome.negative_curvature == 0 and outcome.products > 0
+    assert outcome.negative_curvature_steps == 0 and outcome.nhev > 0
 
 
 def test_answers_that_are_quite_sure_leave_no_curvature_and_no_noise():
@@ -132,7 +132,7 @@ def test_the_minimum_is_that_of_scipys_lbfgs(bias):
     mine = problem(objective, weights, images, labels, tikhonov=1e-3)
     x = mine.pack(weights)
     outcome = trust_region(
-        lambda y, _: mine.local(y), lambda y, _: mine.value(y), x, gtol=1e-9, max_steps=200
+        lambda y, _: mine.local(y), lambda y, _: mine.value(y), x, gtol=1e-9, maxiter=200
     )
 
     def both(y):
@@ -141,9 +141,9 @@ def test_the_minimum_is_that_of_scipys_lbfgs(bias):
 
     options = {"maxiter": 5000, "maxfun": 10_000, "ftol": 0.0, "gtol": 1e-9, "maxcor": 30}
     scipys = minimize(both, x.numpy(), jac=True, method="L-BFGS-B", options=options)
-    assert outcome.converged and outcome.negative_curvature == 0
-    assert outcome.value == pytest.approx(scipys.fun, rel=1e-10)
-    assert outcome.value < 0.9 * mine.value(x)
+    assert outcome.success and outcome.negative_curvature_steps == 0
+    assert outcome.fun == pytest.approx(scipys.fun, rel=1e-10)
+    assert outcome.fun < 0.9 * mine.value(x)
     np.testing.assert_allclose(outcome.x.numpy(), scipys.x, atol=1e-5)
 
 
