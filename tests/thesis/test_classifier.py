@@ -168,7 +168,7 @@ def test_a_missing_label_is_one_sentence():
     assert str(raised.value) == (
         "There must be one label for each of at least one image, got 11 labels for 12 images."
     )
-    with pytest.raises(ValueError, match="labels has 0 entries for 0 images"):
+    with pytest.raises(ValueError, match="got 0 labels for 0 images"):
         ClassifierProblem(objective, torch.ones(0, 64 * 4), labels[:0])
 
 
