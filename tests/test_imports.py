@@ -1,5 +1,6 @@
 """The direction of imports: no circle, no arrow backwards, nothing private across wings."""
 
+import ast
 from pathlib import Path
 
 import pytest
