@@ -27,7 +27,8 @@ from mgcore.lab.protocol import CONDITIONS, Protocol
 from mgcore.lab.protocol.printed_tables import TABLE_4_1, TABLE_4_2, Pairs
 from mgcore.lab.records.files import read_json
 from mgcore.lab.run.pending import run_missing
-from mgcore.lab.trial.phases import Images, Progress, run_phase
+from mgcore.lab.records.checkpoints import PhaseState
+from mgcore.lab.trial.phases import Images, run_phase
 from mgcore.lab.trial.trial import draw_split, fresh_weights, grid_images
 from mgcore.thesis.network import refine_weights
 from mgcore.thesis.objective import evaluate
@@ -168,7 +169,7 @@ def run_design(run: int, seed: int, **changes: Any) -> dict[str, Any]:
 
 def _train(
     world: Protocol, run: int, grid: str, start: dict[str, Tensor], images: Images
-) -> Progress | None:
+) -> PhaseState | None:
     try:
         return run_phase(world, run, grid, start, images, checkpoint=None)
     except FloatingPointError:
