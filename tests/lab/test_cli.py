@@ -63,7 +63,7 @@ def test_a_run_is_held_against_the_record_of_the_book(home, capsys):
     assert "no other record" in capsys.readouterr().out  # it is that record itself
     assert main(smoke(home / "mine")) == 0
     printed = capsys.readouterr().out.splitlines()
-    assert printed[-1].startswith(f"Compared with {committed}: Agrees: 1 trials")
+    assert printed[-1].startswith(f"Compared with {committed}: Agrees: 1 trial")
 
 
 def test_stopping_says_where_the_study_stands(home, tiny, monkeypatch, capsys):
