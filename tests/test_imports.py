@@ -1,5 +1,6 @@
 """The direction of imports: no circle, no arrow backwards, nothing private across wings."""
 
+import ast
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,23 @@ def faults(root: Path) -> list[str]:
 
 def test_imports_run_in_one_direction():
     assert faults(ROOT) == []
+
+
+POSIX_ONLY = {"fcntl", "grp", "pty", "pwd", "resource", "syslog", "termios", "tty"}
+
+
+def test_no_module_needs_posix_to_be_imported():
+    """On Windows every module can be imported; a function may use such a module and say so."""
+    files = [*modules(ROOT).values(), *sorted((ROOT / "book" / "tools").glob("*.py"))]
+    found = []
+    for file in files:
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.Import):
+                names = {alias.name for alias in node.names}
+            else:
+                names = {node.module} if isinstance(node, ast.ImportFrom) else set()
+            found += [f"{file.relative_to(ROOT)}: {name}" for name in sorted(names & POSIX_ONLY)]
+    assert found == []
 
 
 def test_no_level_has_more_rooms_than_a_person_can_see_at_once():

@@ -1,1 +1,1 @@
-"""Loss surfaces, and how much of an image survives in a feature map."""
+"""Loss surfaces, and the correlation of feature maps with the image, of any network."""

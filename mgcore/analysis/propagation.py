@@ -1,6 +1,7 @@
-"""How much of an image survives on its way through a network (thesis §4.2, Figs 2.1, 4.4, 4.6).
+"""Correlation of feature maps with the image (thesis §4.2, Figs 2.1, 4.4, 4.6).
 
-Whether a digit can be "recognised" in a feature map is a claim; here it becomes a number.
+The thesis judges by eye whether a digit can be recognised in a feature map.  Here the largest
+correlation between map and image over small shifts measures it, for any network.
 """
 
 from __future__ import annotations
@@ -12,20 +13,21 @@ from torch import Tensor
 
 from mgcore.grids import restrict
 
-SHIFT = 2  # cells that two 3×3 stencils can move an image by
+SHIFT = 2  # cells by which two 3×3 kernels can move an image
 
 
 class Survival(NamedTuple):
-    """What is left of images in the maps of one layer.
+    """Correlation of images with the feature maps of one layer.
 
     Attributes
     ----------
     mean : float
-        Mean over images and channels of the best absolute correlation; a silent map counts as 0.
+        Mean over images and channels of the largest absolute correlation; a constant map counts
+        as 0.
     best : float
-        Mean over images of the best channel's.
+        Mean over images of the largest correlation among all channels.
     silent : float
-        Share of maps that are constant.
+        Share of constant maps.
     """
 
     mean: float
@@ -56,13 +58,14 @@ def correlations(images: Tensor, maps: Tensor, shift: int = SHIFT) -> Tensor:
         If the maps are not finite, or not of the size of the image or a half, a quarter, … of it.
     """
     if not bool(torch.isfinite(maps).all()):
-        raise ValueError("maps has values that are not finite; accepted: finite numbers.")
+        raise ValueError("maps has values that are not finite. Check the network.")
     wanted, given = maps.shape[-1], images.shape[-1]
     while images.shape[-1] > wanted and images.shape[-1] % 2 == 0:
         images = restrict(images)
     if images.shape[-2:] != maps.shape[-2:]:
         raise ValueError(
-            f"maps of {wanted} cells for images of {given}; accepted: n, n/2, n/4, … cells."
+            f"maps must have n, n/2, n/4, … cells along a side for images of n = {given}, "
+            f"got {wanted}."
         )
     moves = range(-shift, shift + 1)
     moved = [images.roll((i, j), (-2, -1)) for i in moves for j in moves]

@@ -1,10 +1,11 @@
 """Multigrid on the model problem: two-grid, V-cycle, nested iteration (thesis §2.4).
 
-Relaxation leaves an error that is smooth.  A smooth error is well described on a grid with half as
-many cells an axis, where it costs less and looks rougher; so the equation of the error, A e = r,
-is solved there, and its solution prolonged and added.  The two-grid method solves it exactly, the
-V-cycle by the same method again, and nested iteration starts on the coarsest grid so that every
-grid begins with a good guess.
+Relaxation leaves a smooth error.  A grid with half as many cells along each axis represents a
+smooth error well, at a lower cost, and there the error is more oscillatory.  The equation of the
+error, A e = r, is therefore solved on the coarse grid, and its solution is prolonged and added.
+The two-grid method solves it exactly, the V-cycle solves it by the same method again, and nested
+iteration starts on the coarsest grid so that every
+grid starts from a good approximation.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def build_levels(
         Cells along an axis of the finest grid; `coarsest` times a power of two.
     prolongation : {"bilinear", "constant"}
     boundary : {"odd", "clamp"}
-        What P takes beyond a wall (:func:`mgcore.multigrid.poisson.prolongation_matrix`).
+        Values of P beyond the boundary (:func:`mgcore.multigrid.poisson.prolongation_matrix`).
     coarse : {"galerkin", "rediscretised"}
         A²ʰ = R Aʰ P (the Galerkin condition, thesis (3.5)), or Poisson's equation discretised
         anew on the coarse grid.
@@ -75,11 +76,12 @@ def build_levels(
     [32, 16, 8, 4]
     """
     if coarse not in COARSE_OPERATORS:
-        accepted = " or ".join(repr(name) for name in COARSE_OPERATORS)
-        raise ValueError(f"coarse={coarse!r}; accepted: {accepted}.")
+        names = " or ".join(repr(name) for name in COARSE_OPERATORS)
+        raise ValueError(f"coarse must be {names}, got {coarse!r}.")
     if coarsest < 2 or n % coarsest or int(n // coarsest).bit_count() != 1:
         raise ValueError(
-            f"n={n!r}, coarsest={coarsest!r}; accepted: at least 2, and n a power of two times it."
+            "coarsest must be at least 2, and n a power of two times coarsest, got "
+            f"n={n!r}, coarsest={coarsest!r}."
         )
     levels, a = [], poisson_matrix(n, ndim)
     while n > coarsest:
@@ -130,8 +132,8 @@ def two_grid(
     pre, post : int
         Sweeps before and after.
     relax : callable
-        ``relax(a, u, f, sweeps)``, for instance :func:`mgcore.multigrid.poisson.jacobi`, which damps with
-        ⅔ unless told otherwise: ``functools.partial(jacobi, omega=4 / 5)``.
+        ``relax(a, u, f, sweeps)``, for instance :func:`mgcore.multigrid.poisson.jacobi`, whose
+        damping is ⅔ by default; ``functools.partial(jacobi, omega=4 / 5)`` changes it.
 
     Examples
     --------

@@ -1,9 +1,9 @@
 """Local Fourier analysis of relaxation and of the two-grid method for Poisson's equation.
 
-Far from any wall every operator of the method maps a wave exp(iθ·x/h) to a multiple of itself, its
-symbol, or mixes it with the waves that look the same on the coarse grid.  The worst wave gives the
-convergence factor that a fine grid approaches, without solving anything (Trottenberg, Oosterlee &
-Schüller, *Multigrid*, ch. 4).  What walls do is left out: that is what measuring is for.
+On an infinite grid, every operator of the method multiplies a wave exp(iθ·x/h) by a number, its
+symbol, or mixes it with its aliases on the coarse grid.  The wave that decays most slowly gives the
+convergence factor that fine grids approach, without solving any equation (Trottenberg, Oosterlee &
+Schüller, *Multigrid*, ch. 4).  Effects of the boundary are not included.
 """
 
 from __future__ import annotations
@@ -54,13 +54,13 @@ def relaxation_symbol(
     if relaxation == "gauss-seidel":
         ahead = np.exp(1j * theta).sum(-1)
         return ahead / (2 * d - ahead.conj())
-    raise ValueError(f"relaxation={relaxation!r}; accepted: 'jacobi' or 'gauss-seidel'.")
+    raise ValueError(f"relaxation must be 'jacobi' or 'gauss-seidel', got {relaxation!r}.")
 
 
 def smoothing_factor(
     ndim: int = 1, relaxation: str = "jacobi", omega: float | None = None, samples: int = 256
 ) -> float:
-    """Return the worst factor of a sweep on rough waves: those that a coarse grid cannot show.
+    """Return the largest factor of a sweep on oscillatory waves, which a coarse grid cannot hold.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def smoothing_factor(
     """
     axis = -np.pi + 2 * np.pi * np.arange(4 * (samples // 4)) / (4 * (samples // 4))
     theta = np.array(list(product(axis, repeat=_check_ndim(ndim))))
-    rough = np.abs(theta).max(-1) >= np.pi / 2 - 1e-12  # at least one axis rough
+    rough = np.abs(theta).max(-1) >= np.pi / 2 - 1e-12  # oscillatory along at least one axis
     return float(np.abs(relaxation_symbol(theta[rough], relaxation, omega)).max())
 
 
@@ -91,7 +91,7 @@ def two_grid_symbol(
     prolongation: str = "bilinear",
     coarse: str = "galerkin",
 ) -> np.ndarray:
-    """Return what a two-grid step does to the 2ᵈ waves that agree on the coarse grid.
+    """Return the matrix of a two-grid step on the 2ᵈ waves that are aliases on the coarse grid.
 
     Damped Jacobi, restriction by the mean, exact coarse solve: (I − P (A²ʰ)⁻¹ R A) Sᵛ.
 
@@ -123,12 +123,12 @@ def two_grid_symbol(
     d = _check_ndim(theta.shape[-1] if theta.ndim else 0)
     check_prolongation(prolongation, "prolongation")
     if coarse not in COARSE_OPERATORS:
-        accepted = " or ".join(repr(name) for name in COARSE_OPERATORS)
-        raise ValueError(f"coarse={coarse!r}; accepted: {accepted}.")
+        names = " or ".join(repr(name) for name in COARSE_OPERATORS)
+        raise ValueError(f"coarse must be {names}, got {coarse!r}.")
     shifts = np.pi * np.array(list(product((0, 1), repeat=d)))  # (2ᵈ, d)
     waves = theta[..., None, :] + shifts  # (..., 2ᵈ, d)
-    # A wave that is rough along an axis changes sign between coarse cells; R and P both see that,
-    # and the two signs cancel in every product below.
+    # A wave that is oscillatory along an axis changes sign between coarse cells, in R and in P;
+    # the two signs cancel in every product below.
     mean = np.cos(waves / 2).prod(-1)
     interpolate = mean**3 if prolongation == "bilinear" else mean
     fine = _symbol(waves)  # all symbols here are times h²
@@ -182,5 +182,5 @@ def two_grid_factor(
 
 def _check_ndim(ndim: int) -> int:
     if ndim not in OMEGA:
-        raise ValueError(f"ndim={ndim!r}; accepted: 1 or 2.")
+        raise ValueError(f"ndim must be 1 or 2, got {ndim!r}.")
     return ndim

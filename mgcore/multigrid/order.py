@@ -1,7 +1,7 @@
-"""How fast the error of transferred features falls as grids become finer (thesis §3.1.2).
+"""Convergence order of the error of transferred features on ever finer grids (thesis §3.1.2).
 
-The same digits exist at every resolution (:mod:`mgcore.data.strokes`), so a convolution carried to the
-next grid can be compared with itself on the same function.
+Stroke digits are functions that can be sampled at every resolution (:mod:`mgcore.data.strokes`), so
+a convolution and its transferred version can be compared on the same function.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def transfer_errors(
     transfer : {"bilinear", "constant", "copy"}
         K_f by the Galerkin condition with that prolongation, or K_f = K_c.
     held : {"weights", "operators"}
-        What is the same for every pair: the numbers of K_c, as of a network trained on each coarse
-        grid by itself; or the operator that they stand for, K_c being carried up from the first
-        grid by the same transfer, as along a ladder.
+        What is kept fixed for all pairs: the weights of K_c, as if a network were trained on each
+        coarse grid; or the operator, K_c being transferred from the first grid by the same
+        transfer.
 
     Returns
     -------
@@ -50,12 +50,12 @@ def transfer_errors(
         If the grids do not double, or a name is unknown.
     """
     if transfer not in ("bilinear", "constant", "copy"):
-        raise ValueError(f"transfer={transfer!r}; accepted: 'bilinear', 'constant' or 'copy'.")
+        raise ValueError(f"transfer must be 'bilinear', 'constant' or 'copy', got {transfer!r}.")
     if held not in HELD:
-        raise ValueError(f"held={held!r}; accepted: 'weights' or 'operators'.")
+        raise ValueError(f"held must be 'weights' or 'operators', got {held!r}.")
     sizes = [x.shape[-1] for x in images]
     if any(b != 2 * a for a, b in pairwise(sizes)) or len(sizes) < 2:
-        raise ValueError(f"images are on grids of {sizes} cells; accepted: two or more, doubling.")
+        raise ValueError(f"images must be on two or more grids of doubling size, got {sizes}.")
     coarse, errors = stencils, []
     for x_c, x_f in pairwise(images):
         fine = coarse if transfer == "copy" else refine_kernel(coarse, transfer)

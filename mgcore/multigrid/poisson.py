@@ -1,9 +1,9 @@
 """The model problem of multigrid: Poisson's equation on cells, and relaxation (thesis §2.4).
 
-−Δu = f on the unit interval or square, u = 0 at the walls, one unknown in the middle of each of
-nᵈ cells: the grids on which :mod:`mgcore.grids` restricts and prolongs images.  Nothing is stored
-on a wall.  Beyond it lies an imagined cell that holds minus the value of the cell inside, so that
-the two average to zero where the wall is; the prolongation must reflect in the same odd way.
+−Δu = f on the unit interval or square, with u = 0 on the boundary and one unknown at the centre of
+each of nᵈ cells: the grids on which :mod:`mgcore.grids` restricts and prolongs images.  No value is
+stored on the boundary.  The ghost cell beyond it holds minus the value of the cell inside, so that
+their mean on the boundary is zero; the prolongation must use the same odd reflection.
 
 Functions on a grid are flat float64 arrays in row-major order, operators are sparse matrices, so
 that formulas read as they are printed: ``f - a @ u`` is the residual.
@@ -25,9 +25,9 @@ from mgcore.grids import prolong, restrict
 def check_cells(n: int, ndim: int) -> None:
     """Raise ValueError unless `n` cells along each of `ndim` axes make a grid of this module."""
     if ndim not in (1, 2):
-        raise ValueError(f"ndim={ndim!r}; accepted: 1 or 2, a line or a square.")
+        raise ValueError(f"ndim must be 1 or 2, got {ndim!r}.")
     if not isinstance(n, Integral) or n < 2:
-        raise ValueError(f"n={n!r}; accepted: an integer of at least 2, the cells along an axis.")
+        raise ValueError(f"n must be an integer of at least 2, the cells along an axis, got {n!r}.")
 
 
 def centres(n: int) -> np.ndarray:
@@ -43,7 +43,7 @@ def centres(n: int) -> np.ndarray:
 
 
 def poisson_matrix(n: int, ndim: int = 1) -> sp.csr_array:
-    """Return A of (2.11) for −Δ with u = 0 at the walls, second order at cell centres.
+    """Return A of (2.11) for −Δ with u = 0 on the boundary, second order at cell centres.
 
     Parameters
     ----------
@@ -53,8 +53,8 @@ def poisson_matrix(n: int, ndim: int = 1) -> sp.csr_array:
     Returns
     -------
     csr_array, shape (nᵈ, nᵈ)
-        Symmetric positive definite.  Its rows are [−1, 2, −1]/h² along each axis; next to a wall
-        the neighbour is minus the cell itself, which makes the diagonal 3/h².
+        Symmetric positive definite.  Its rows are [−1, 2, −1]/h² along each axis; next to the
+        boundary the ghost cell is minus the cell itself, which makes the diagonal 3/h².
 
     Examples
     --------
@@ -78,7 +78,7 @@ def poisson_matrix(n: int, ndim: int = 1) -> sp.csr_array:
 def smooth_problem(n: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the solution and the right-hand side of a test problem at the n² cell centres.
 
-    u = (x² − x⁴)(y⁴ − y²), which is 0 at the walls, and
+    u = (x² − x⁴)(y⁴ − y²), which is 0 on the boundary, and
     f = −Δu = 2 [(1 − 6x²) y² (1 − y²) + (1 − 6y²) x² (1 − x²)]  (Briggs, Henson & McCormick,
     *A Multigrid Tutorial*, ch. 4; its sign is easily lost).
 
@@ -128,8 +128,8 @@ def prolongation_matrix(
     prolongation : {"bilinear", "constant"}
         As in :func:`mgcore.grids.prolong` (bilinear is linear in one dimension).
     boundary : {"odd", "clamp", "periodic"}
-        What the bilinear P takes beyond a wall.  ``"odd"`` fits u = 0; ``"clamp"`` is what image
-        processing does, and fails here.
+        Values of the bilinear P beyond the boundary.  ``"odd"`` is consistent with u = 0;
+        ``"clamp"``, the choice of image processing, does not converge here.
 
     Returns
     -------
@@ -145,7 +145,7 @@ def prolongation_matrix(
     """
     check_cells(n, ndim)
     if n % 2:
-        raise ValueError(f"n={n!r}; accepted: an even number, as a coarse cell is two fine ones.")
+        raise ValueError(f"n must be even, as a coarse cell is two fine ones, got {n!r}.")
     unit = torch.eye(n // 2, dtype=torch.float64)
     return _power(prolong(unit, prolongation, ndim=1, boundary=boundary).T, ndim)
 
@@ -170,8 +170,8 @@ def jacobi(
         The approximation and the right-hand side; k of them are relaxed side by side.
     sweeps : int
     omega : float
-        Damping in (0, 1].  ⅔ in one dimension and ⅘ in two make the slowest of the rough modes
-        decay fastest; 1 does not damp the roughest one at all.
+        Damping in (0, 1].  ⅔ in one dimension and ⅘ in two minimise the largest factor of the
+        oscillatory modes; 1 does not damp the most oscillatory mode at all.
 
     Returns
     -------
@@ -184,7 +184,7 @@ def jacobi(
     array([ 0.11,  0.33, -0.33, -0.11])
     """
     if not 0 < omega <= 1:
-        raise ValueError(f"omega={omega!r}; accepted: a damping in (0, 1].")
+        raise ValueError(f"omega must be in (0, 1], got {omega!r}.")
     scale = (omega / a.diagonal()).reshape(-1, *[1] * (u.ndim - 1))  # one value a row of u
     for _ in _each(sweeps):
         u = u + scale * (f - a @ u)
@@ -211,7 +211,7 @@ def gauss_seidel(a: sp.sparray, u: np.ndarray, f: np.ndarray, sweeps: int = 1) -
 
 def _each(sweeps: int) -> range:
     if not isinstance(sweeps, Integral) or sweeps < 0:
-        raise ValueError(f"sweeps={sweeps!r}; accepted: an integer of at least 0.")
+        raise ValueError(f"sweeps must be an integer of at least 0, got {sweeps!r}.")
     return range(sweeps)
 
 
@@ -219,7 +219,7 @@ def mode(k: int, n: int) -> np.ndarray:
     """Return the k-th error mode sin(kπx) at the n cell centres, k = 1, ..., n, shape (n,).
 
     The modes are the eigenvectors of :func:`poisson_matrix` in one dimension, with eigenvalues
-    (4/h²) sin²(kπh/2).  On the grid the first half of them is smooth, the other half rough.
+    (4/h²) sin²(kπh/2).  On the grid the first half of them is smooth, the second half oscillatory.
 
     Examples
     --------
@@ -228,12 +228,12 @@ def mode(k: int, n: int) -> np.ndarray:
     """
     check_cells(n, 1)
     if not isinstance(k, Integral) or not 1 <= k <= n:
-        raise ValueError(f"k={k!r}; accepted: an integer from 1 to n={n}.")
+        raise ValueError(f"k must be an integer from 1 to n={n}, got {k!r}.")
     return np.sin(k * np.pi * centres(n))
 
 
 def amplitudes(e: np.ndarray) -> np.ndarray:
-    """Return how much of each mode an error holds: e = Σ c_k sin(kπx), a discrete sine transform.
+    """Return the amplitudes of the modes of an error, e = Σ c_k sin(kπx), a sine transform.
 
     Parameters
     ----------

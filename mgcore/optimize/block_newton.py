@@ -15,7 +15,7 @@ The recorded studies (``mgcore.lab.trial.newton``) use the same step.  They diff
 in the functions that they pass to it, and in when they stop:
 
 1. Their Hessian has no shift.  The package adds 10⁻³ I to the Hessian in the logits.
-2. Their objective is the thesis's, with a smoothness penalty on the classifier and none on its bias.
+2. Their objective is the thesis's: a smoothness penalty on the classifier, none on its bias.
    The package's default penalises all weights by ½ α ‖w‖².
 3. The network's block comes from the first ten images of the epoch's random order.  In the package
    it comes from the last minibatch held in memory.

@@ -1,7 +1,8 @@
-"""Training the classifier alone, the network held fixed: a convex problem (thesis §4.4).
+"""Training the classifier alone, with the convolutions fixed: a convex problem (thesis §4.4).
 
-The features of all images are computed once.  What remains is multinomial logistic regression with
-a quadratic penalty, whose gradient and Hessian products are matrix products with the features.
+The features of all images are computed once.  The remaining problem is multinomial logistic
+regression with a quadratic penalty; its gradient and Hessian products are matrix products with the
+features.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ BIAS = "classifier.bias"
 
 
 def features(objective: Objective, weights: Weights, images: Tensor, batch: int = 50) -> Tensor:
-    """Return what the classifier reads of each image.
+    """Return the features of each image, the inputs of the classifier.
 
     Parameters
     ----------
@@ -29,12 +30,12 @@ def features(objective: Objective, weights: Weights, images: Tensor, batch: int 
     weights : mapping of Tensor
     images : Tensor, shape (count, 1, n, n)
     batch : int
-        Images at a time.
+        Number of images that are processed at a time.
 
     Returns
     -------
     Tensor, shape (count, 64 · side²)
-        2 GB for 10,000 images at 28×28 in float32, a quarter of it with pooling.
+        For 10,000 images at 28×28 in float32 this takes 2 GB, a quarter of it with pooling.
     """
     length = weights[CLASSIFIER].shape[1]
     found = images.new_empty((len(images), length))
@@ -51,12 +52,12 @@ class ClassifierProblem:
     Parameters
     ----------
     objective : Objective
-        Whose smoothness penalty is kept; the Tikhonov penalty on the stencils is a constant here.
+        Its smoothness penalty is used; the Tikhonov penalty on the kernels is a constant here.
     features : Tensor, shape (count, 64 · side²)
         From :func:`features`.
     labels : Tensor, shape (count,)
     bias : bool
-        Whether the classifier has one.
+        Whether the classifier has a bias.
     tikhonov : float
         α of an additional ½ α ‖w‖² on the weights and the bias, which makes the problem strictly
         convex; the thesis has none.
@@ -64,8 +65,8 @@ class ClassifierProblem:
     Raises
     ------
     ValueError
-        Where there is not one label for each of at least one image, or the features are not as
-        many as the objective's network has.
+        If there is not one label for each of at least one image, or the number of features is not
+        that of the objective's network.
 
     Notes
     -----
@@ -84,8 +85,8 @@ class ClassifierProblem:
         self.side = map_side(objective.resolution, objective.pooling)
         if features.shape[1] != WIDTHS[1] * self.side**2:
             raise ValueError(
-                f"features has {features.shape[1]} an image; accepted: "
-                f"{WIDTHS[1] * self.side**2}, {WIDTHS[1]} maps of {self.side}×{self.side}."
+                f"features must have {WIDTHS[1] * self.side**2} numbers for each image, "
+                f"{WIDTHS[1]} maps of {self.side}×{self.side}, got {features.shape[1]}."
             )
         self.objective, self.features, self.labels = objective, features, labels
         self.bias, self.tikhonov = bias, tikhonov
@@ -101,7 +102,7 @@ class ClassifierProblem:
         return {CLASSIFIER: w} | ({BIAS: b} if b is not None else {})
 
     def value(self, x: Tensor) -> float:
-        """Return the objective at `x`, summed in float64, without the stencils' penalty."""
+        """Return the objective at `x`, summed in float64, without the penalty on the kernels."""
         return self._value(self._logits(x), x)
 
     def local(self, x: Tensor) -> LocalModel:

@@ -1,8 +1,9 @@
 """Value, gradient and Hessian products of the objective at one point (thesis (3.7)).
 
-Conjugate gradients ask for many products at the same weights, so what a gradient computes on its
-way is kept, and each product is one more pass through it (:mod:`mgcore.thesis.hessian_products`).  Where that
-would not fit, every product differentiates the gradient afresh, a chunk of images at a time.
+Conjugate gradients need many products at the same weights.  The intermediate results of the
+gradient are therefore kept, and each product is one more pass
+(:mod:`mgcore.thesis.hessian_products`).  If they do not fit into memory, every product
+differentiates the gradient anew, in chunks of images.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from mgcore.thesis.network import Weights
 from mgcore.thesis.objective import Objective
 
 HESSIANS = ("full", "gauss-newton")
-MEMORY = 3 * 2**30  # bytes that a kept pass may take
+MEMORY = 3 * 2**30  # largest size of the kept results, in bytes
 
 
 def flatten(weights: Weights) -> Tensor:
@@ -33,7 +34,7 @@ def unflatten(vector: Tensor, like: Weights) -> dict[str, Tensor]:
 
 
 def pass_bytes(objective: Objective, count: int, itemsize: int = 4) -> int:
-    """Estimate the memory of a kept pass over `count` images, and of a product on top of it.
+    """Estimate the bytes of the kept results for `count` images, and of a product.
 
     Kept: one map of the first layer, what the second reads, and three maps of the second.  At most
     three and ten more in a product, by measurement: stacked, and as convolutions lay them out.
@@ -79,7 +80,7 @@ def local_model(
         For an unknown `hessian`, or where there is not one label for each of at least one image.
     """
     if hessian not in HESSIANS:
-        raise ValueError(f"hessian={hessian!r}; accepted: 'full' or 'gauss-newton'.")
+        raise ValueError(f"hessian must be 'full' or 'gauss-newton', got {hessian!r}.")
     check_labels(labels, len(images))
     leaves = {name: w.detach().requires_grad_() for name, w in weights.items()}
     itemsize = next(iter(leaves.values())).element_size()
@@ -103,9 +104,9 @@ def local_model(
 
 
 def check_labels(labels: Tensor, images: int) -> None:
-    """Refuse labels that are not one for each of at least one image.
+    """Raise ValueError unless there is one label for each of at least one image.
 
-    The mean over no image is not a number, and its gradient zero: it would count as converged.
+    The mean over no image is not a number and its gradient is zero, which would count as converged.
 
     Raises
     ------
@@ -113,8 +114,8 @@ def check_labels(labels: Tensor, images: int) -> None:
     """
     if not len(labels) == images > 0:
         raise ValueError(
-            f"labels has {len(labels)} entries for {images} images; accepted: one for each of at "
-            "least one image."
+            f"There must be one label for each of at least one image, got {len(labels)} labels for "
+            f"{images} images."
         )
 
 

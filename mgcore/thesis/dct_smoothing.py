@@ -1,4 +1,4 @@
-"""Damping the high frequencies of a classifier's starting weights (thesis §3.2.1)."""
+"""Damping of the high frequencies of a classifier's initial weights (thesis §3.2.1)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ def smooth_by_dct(maps: Tensor, cutoff: float) -> Tensor:
 
     The thesis reduces the variance "in the discrete cosine space" without saying how.  Here the
     coefficient of frequency (k, l), counted in half waves across the image, is divided by
-    1 + (k² + l²)/cutoff²: the mean stays, and the same function is smoothed alike on every grid.
+    1 + (k² + l²)/cutoff².  The mean does not change, and a function is smoothed
+    alike on every grid.
 
     Parameters
     ----------

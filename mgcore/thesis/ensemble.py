@@ -1,8 +1,9 @@
-"""Many networks of one shape at once, along a leading axis: how a GPU is filled (thesis §4.1).
+"""Training several networks of one shape at once, along a leading axis, for GPUs (thesis §4.1).
 
-The step is that of :mod:`mgcore.thesis.sgd` on the objective of :mod:`mgcore.thesis.objective`; only the
-derivative of the loss is taken for all networks together.  A convolution whose stencils differ from
-network to network can be lowered in two ways, which give the same numbers up to rounding:
+The step is that of :mod:`mgcore.thesis.sgd` on the objective of
+:mod:`mgcore.thesis.objective`; only the derivative of the loss is taken for all networks together.
+A convolution whose kernels differ between networks can be computed in two ways, which give the same
+numbers up to rounding:
 ``"grouped"``, what ``torch.func.vmap`` makes of it, one convolution with a group for each network;
 and ``"unfold"``, patches laid out as columns and one batched matrix product.  Which is faster
 depends on the device: ``mgcore bench vectorized`` measures both.  On a GPU neither has
@@ -59,7 +60,7 @@ def ensemble_logits(
         For an unknown `lowering`.
     """
     if lowering not in LOWERINGS:
-        raise ValueError(f"lowering={lowering!r}; accepted: 'grouped' or 'unfold'.")
+        raise ValueError(f"lowering must be 'grouped' or 'unfold', got {lowering!r}.")
     if lowering == "grouped":
         _prepare(objective, weights, images)
         return torch.func.vmap(objective.logits)(dict(weights), images)
@@ -85,7 +86,7 @@ def _convolve(x: Tensor, stencils: Tensor, padding: str) -> Tensor:
 
 
 def _prepare(objective: Objective, weights: Weights, images: Tensor) -> None:
-    """Run one image outside of vmap, so that no constant is first made, and kept, inside of it."""
+    """Run one image outside of vmap, so that no constant is created and cached inside of vmap."""
     with torch.no_grad():
         objective.logits({name: w[0] for name, w in weights.items()}, images[0, :1])
 
@@ -144,7 +145,7 @@ def train_ensemble_epoch(
     rule: str = "torch",
     lowering: str = LOWERING,
 ) -> None:
-    """Pass every network once through its training data, in place and in lockstep.
+    """Train every network for one epoch, all at once and in place.
 
     Parameters
     ----------
@@ -155,7 +156,7 @@ def train_ensemble_epoch(
     order : Tensor of int64, shape (sets, count)
         The permutation of each set of images; as for :func:`mgcore.thesis.sgd.train_epoch`.
     of : Tensor of int64, shape (networks,)
-        Which set each network is trained on: the arms of a trial share one.
+        Index of the set of images for each network; the conditions of a trial share one set.
     rate, batch, momentum, nesterov, rule
         As for :func:`mgcore.thesis.sgd.train_epoch`.
     lowering : {"grouped", "unfold"}
@@ -167,7 +168,7 @@ def train_ensemble_epoch(
     """
     count = order.shape[1]
     if batch > count:
-        raise ValueError(f"batch={batch} with {count} images; accepted: at most all of them.")
+        raise ValueError(f"batch must be at most the {count} images, got {batch}.")
     row = of[:, None]
     for chosen in order[:, : count // batch * batch].split(batch, dim=1):
         mine = chosen[of]  # (networks, batch)
@@ -201,9 +202,9 @@ def evaluate_ensemble(
     images : Tensor, shape (sets, count, 1, n, n)
     labels : Tensor, shape (sets, count)
     of : Tensor of int64, shape (networks,)
-        Which set each network is measured on.
+        Index of the set of images for each network.
     batch : int
-        Images at a time, of each network.
+        Number of images of each network that are processed at a time.
     lowering : {"grouped", "unfold"}
     """
     right = torch.zeros(len(of), dtype=torch.int64, device=images.device)

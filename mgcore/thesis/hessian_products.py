@@ -1,9 +1,10 @@
-"""Hessian products of the thesis's network, written out (thesis (3.7)).
+"""Hessian products of the thesis's network, in closed form (thesis (3.7)).
 
-A pass forwards and one back at fixed weights are kept, and each product is a pass of directional
-derivatives forwards and back again (Pearlmutter, *Neural Computation* 6, 1994).  Autograd's second
-derivative of a convolution gives the same numbers in more and slower convolutions; here the two
-terms of each product rule are one convolution, over stacked channels or stacked images.
+The results of a forward and a backward pass at fixed weights are kept.  Each product is a forward
+and a backward pass of directional derivatives (Pearlmutter, *Neural Computation* 6, 1994).
+Autograd's second derivative of a convolution gives the same numbers with more and slower
+convolutions; here the two terms of each product rule are one convolution, over stacked channels or
+stacked images.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ BIAS = "classifier.bias"
 
 
 class Linearised:
-    """The mean cross-entropy of a minibatch at fixed weights, ready for products.
+    """The mean cross-entropy of a minibatch at fixed weights, with its Hessian products.
 
     Parameters
     ----------
     objective : Objective
-        Its penalties do not enter.
+        Its penalties are not included.
     weights : mapping of Tensor
-        Of a :class:`mgcore.thesis.network.ThesisCNN`; not changed.
+        State of a :class:`mgcore.ThesisCNN`; not changed.
     images : Tensor, shape (batch, 1, n, n)
     labels : Tensor, shape (batch,)
 
@@ -36,7 +37,7 @@ class Linearised:
     ----------
     logits : Tensor, shape (batch, 10)
     gradient : dict of Tensor
-        Of the mean cross-entropy, in the order of `weights`.
+        Gradient of the mean cross-entropy, in the order of `weights`.
     """
 
     def __init__(
@@ -121,7 +122,7 @@ class Linearised:
     def _stencils(
         self, seen: Tensor, back: Tensor, adjoint: Tensor, stacked: Tensor
     ) -> dict[str, Tensor]:
-        """Return derivatives in both layers' stencils, of what lies behind the second."""
+        """Return the derivatives with respect to both layers' kernels."""
         below = convolve(stacked, adjoint, self.padding)
         if self.pooling:
             below = pool_adjoint(below)
@@ -139,7 +140,7 @@ class Linearised:
 
 
 def _adjoint(stencils: Tensor) -> Tensor:
-    """Return the stencils of the transposed operator: from outputs to inputs, turned by 180°."""
+    """Return the kernels of the transposed convolution: in and out swapped, turned by 180°."""
     return stencils.flip(2, 3).transpose(0, 1)
 
 
@@ -150,8 +151,8 @@ def softmax_hessian(probabilities: Tensor, direction: Tensor) -> Tensor:
     ----------
     probabilities, direction : Tensor, shape (batch, classes)
     """
-    # A shift of all logits changes nothing.  That of the likeliest class to zero keeps the other,
-    # tiny entries where a row is all but sure; rounding would else make the form indefinite.
+    # Adding a constant to all logits changes nothing.  Shifting the likeliest class to zero keeps
+    # the tiny entries of the others; otherwise rounding would make the form indefinite.
     likeliest = probabilities.argmax(dim=1, keepdim=True)
     shifted = direction - direction.gather(1, likeliest)
     mean = (probabilities * shifted).sum(dim=1, keepdim=True)

@@ -1,8 +1,8 @@
-"""The thesis's network and its starting weights (thesis §2.2, §3.2).
+"""The thesis's network and its initial weights (thesis §2.2, §3.2).
 
-Two convolutions, a ReLU after each, optionally a 2×2 mean between them, and a linear classifier.
-The forward pass is a function of a dictionary of weights, so that one definition serves the module,
-a training step on a CPU, and many networks at once along a leading axis.
+The network has two convolutions with a ReLU after each, optionally a 2×2 mean between them, and a
+linear classifier.  The forward pass is a function of a dictionary of weights (``Weights``), so one
+definition serves the module, training on a CPU, and several networks along a leading axis.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ def forward(weights: Weights, images: Tensor, pooling: bool, padding: str = "zer
 def feature_maps(
     weights: Weights, images: Tensor, pooling: bool, padding: str = "zeros"
 ) -> list[Tensor]:
-    """Return what the network sees on the way: after conv 1, after pooling if any, after conv 2.
+    """Return the feature maps: after conv 1, after pooling if there is any, and after conv 2.
 
     Arguments are those of :func:`forward`; the maps are (batch, channels, rows, columns).
     """
-    # Where nobody asks for a gradient, in place: a twentieth of an evaluation is memory traffic.
+    # Without gradients, ReLU works in place: that saves a twentieth of an evaluation.
     activate = F.relu if torch.is_grad_enabled() else torch.relu_
     seen = [activate(convolve(images, weights["conv1.weight"], padding))]  # (batch, 32, n, n)
     if pooling:
@@ -66,14 +66,14 @@ def feature_maps(
 
 
 def convolve(x: Tensor, stencils: Tensor, padding: str = "zeros") -> Tensor:
-    """Apply stencils (out, in, 3, 3) to maps (batch, in, n, n), keeping their size."""
+    """Apply kernels (out, in, 3, 3) to maps (batch, in, m, n), keeping their size."""
     if padding == "circular":
         return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="circular"), stencils)
     return F.conv2d(x, stencils, padding=1)
 
 
 class ThesisCNN(nn.Module):
-    """The network of thesis §3.2: 1 → 32 → 64 channels by 3×3 stencils, then a linear classifier.
+    """The network of thesis §3.2: 1 → 32 → 64 channels by 3×3 kernels, then a linear classifier.
 
     Parameters
     ----------
@@ -82,14 +82,15 @@ class ThesisCNN(nn.Module):
     pooling : bool
         Whether a 2×2 mean stands between the two convolutions.
     padding : {"zeros", "circular"}
-        What lies beyond the edge of an image.
+        Values beyond the edge of an image.
     classifier_bias : bool
         Whether the classifier has a bias.  The convolutions have none (§3.2).
 
     Raises
     ------
     ValueError
-        If pooling asks for an even resolution and does not get one, or padding is unknown.
+        If the resolution is not an integer of at least 4, or is odd with pooling, or the padding
+        is unknown.
 
     Examples
     --------
@@ -111,9 +112,11 @@ class ThesisCNN(nn.Module):
         super().__init__()
         if not isinstance(resolution, int) or resolution < 4 or (pooling and resolution % 2):
             need = "an even integer of at least 4" if pooling else "an integer of at least 4"
-            raise ValueError(f"resolution={resolution!r} with pooling={pooling}; accepted: {need}.")
+            raise ValueError(
+                f"resolution must be {need} with pooling={pooling}, got {resolution!r}."
+            )
         if padding not in PADDINGS:
-            raise ValueError(f"padding={padding!r}; accepted: 'zeros' or 'circular'.")
+            raise ValueError(f"padding must be 'zeros' or 'circular', got {padding!r}.")
         self.pooling, self.padding = bool(pooling), padding
         self.conv1 = nn.Conv2d(1, WIDTHS[0], 3, padding=1, padding_mode=padding, bias=False)
         self.conv2 = nn.Conv2d(*WIDTHS, 3, padding=1, padding_mode=padding, bias=False)
@@ -122,14 +125,14 @@ class ThesisCNN(nn.Module):
 
     @property
     def resolution(self) -> int:
-        """Pixels along a side of the input, which the classifier's width says."""
+        """Pixels along a side of the input, computed from the width of the classifier."""
         side = math.isqrt(self.classifier.in_features // WIDTHS[1])
         return 2 * side if self.pooling else side
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (batch, 10) for images (batch, 1, n, n), as :func:`forward` does.
 
-        By way of the modules, so that hooks on them are called.
+        It calls the submodules, so their hooks run.
         """
         x = F.relu(self.conv1(images))  # (batch, 32, n, n)
         if self.pooling:
@@ -139,14 +142,14 @@ class ThesisCNN(nn.Module):
 
 
 class _Classifier(nn.Linear):
-    """A linear layer that sums in the order of :func:`forward`: equal to the last bit."""
+    """A linear layer that sums in the order of :func:`forward`, for bitwise equal results."""
 
     def forward(self, features: Tensor) -> Tensor:
         return features @ self.weight.T + (0.0 if self.bias is None else self.bias)
 
 
 def map_side(resolution: int, pooling: bool) -> int:
-    """Return the cells along a side of the maps that the classifier reads."""
+    """Return the cells along a side of the feature maps."""
     return resolution // 2 if pooling else resolution
 
 
@@ -161,7 +164,7 @@ def initial_weights(
     dct_cutoff: float = 2.0,
     classifier_bias: bool = True,
 ) -> dict[str, Tensor]:
-    """Draw the random start of thesis §3.2.1, in float64.
+    """Draw the random initial weights of thesis §3.2.1, in float64.
 
     Parameters
     ----------
@@ -170,20 +173,20 @@ def initial_weights(
     generator : torch.Generator
         On the CPU; equal states give equal weights.
     stencil_scale : {"flat", "meganet", "he"}
-        Standard deviation of the stencils: 0.1; √(2/number of weights in the layer), the
+        Standard deviation of the kernels: 0.1; √(2/number of weights in the layer), the
         original package's default from December 2018; or √(2/inputs of a cell).
     classifier_scale, classifier_clip : float
         The classifier's weights are normal with this deviation, clipped to ± clip (§3.2.1).
     dct_cutoff : float
-        Of :func:`smooth_by_dct`, applied afterwards.
+        Cutoff of :func:`smooth_by_dct`, which is applied afterwards.
 
     Returns
     -------
     dict of Tensor, float64
     """
     if stencil_scale not in STENCIL_SCALES:
-        accepted = ", ".join(repr(name) for name in STENCIL_SCALES)
-        raise ValueError(f"stencil_scale={stencil_scale!r}; accepted: {accepted}.")
+        names = ", ".join(repr(name) for name in STENCIL_SCALES)
+        raise ValueError(f"stencil_scale must be one of {names}, got {stencil_scale!r}.")
     weights = {}
     for name, shape in zip(STENCILS, ((WIDTHS[0], 1, 3, 3), (*WIDTHS[::-1], 3, 3)), strict=True):
         fan = {"flat": 200, "meganet": math.prod(shape), "he": math.prod(shape[1:])}[stencil_scale]
@@ -206,16 +209,17 @@ def refine_weights(
     prolongation: str = "bilinear",
     scale: float | None = None,
 ) -> dict[str, Tensor]:
-    """Carry the weights of a coarse network to the grid twice as fine (thesis §3.1, §4.1).
+    """Transfer the weights of a coarse network to the grid twice as fine (thesis §3.1, §4.1).
 
     Parameters
     ----------
     weights : mapping
         State of a :class:`ThesisCNN`.
     side : int
-        Cells along a side of the maps that its classifier reads.
+        Cells along a side of the coarse network's feature maps.
     stencils : {"galerkin", "copy"}
-        Refined by the Galerkin condition ("multigrid") or as they are ("transfer").
+        Kernels refined by the Galerkin condition (the thesis's "multigrid") or copied (its
+        "transfer").
     prolongation, scale
         As for :func:`mgcore.kernels.refine_classifier`; the bias stays as it is (§3.1.2).
 
@@ -224,7 +228,7 @@ def refine_weights(
     dict of Tensor
     """
     if stencils not in ("galerkin", "copy"):
-        raise ValueError(f"stencils={stencils!r}; accepted: 'galerkin' or 'copy'.")
+        raise ValueError(f"stencils must be 'galerkin' or 'copy', got {stencils!r}.")
     fine = {name: tensor.clone() for name, tensor in weights.items()}
     if stencils == "galerkin":
         fine |= {name: refine_kernel(weights[name], prolongation) for name in STENCILS}
@@ -233,10 +237,11 @@ def refine_weights(
 
 
 def forward_flops(resolution: int, pooling: bool) -> int:
-    """Return the floating-point operations of one image's logits: convolutions and classifier.
+    """Return the floating-point operations of the logits of one image.
 
-    A multiplication and an addition count as two; activations and pooling are left out.  A
-    training step costs three times this, less the first layer's unneeded gradient in the image.
+    Convolutions and classifier are counted, a multiplication and an addition as two operations;
+    activations and pooling are not.  A training step costs three times as much, less the gradient
+    with respect to the image.
     """
     side = map_side(resolution, pooling)
     first = 2 * resolution**2 * 9 * WIDTHS[0]

@@ -19,7 +19,7 @@ from mgcore.thesis.regularization import (
 
 @dataclass(frozen=True)
 class Objective:
-    """What one network minimises on one grid.
+    """The objective of one network on one grid.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ class Objective:
     pooling : bool
     padding : {"zeros", "circular"}
     alpha_theta : float
-        Weight of the Tikhonov penalty on the stencils.
+        Weight of the Tikhonov penalty on the kernels.
     alpha_w : float
         Weight of the smoothness penalty on the classifier; its bias is not penalised.
     h : float
@@ -56,9 +56,10 @@ class Objective:
         return stencils + smoothness(self._maps(weights), self.alpha_w, self.h)
 
     def add_penalty_gradient(self, gradient: dict[str, Tensor], weights: Weights) -> None:
-        """Add the gradient of :meth:`penalty` to `gradient`, in full as the thesis's software does.
+        """Add the gradient of :meth:`penalty` to `gradient`, in full whatever the minibatch.
 
-        In closed form: see :mod:`mgcore.thesis.regularization`.
+        The thesis's software does the same.  The closed forms are in
+        :mod:`mgcore.thesis.regularization`.
         """
         if self.alpha_theta:
             for name in STENCILS:
@@ -93,7 +94,8 @@ def evaluate(
     images : Tensor, shape (count, 1, n, n)
     labels : Tensor, shape (count,)
     batch : int
-        Images at a time; 50 keep the maps of an unpooled network in cache.
+        Number of images that are processed at a time.  With 50, the maps of an unpooled network
+        stay in cache.
 
     Returns
     -------

@@ -49,14 +49,14 @@ def smoothness(maps: Tensor, alpha: float, h: float = 1.0) -> Tensor:
 def smoothness_gradient(maps: Tensor, alpha: float, h: float = 1.0) -> Tensor:
     """Return α GᵀG W / h², the gradient of :func:`smoothness`, of the shape of `maps`.
 
-    GᵀG is the five-point Laplacian with reflecting walls; along each axis it is one small
+    GᵀG is the five-point Laplacian with reflecting boundaries; along each axis it is one small
     matrix, which the DCT diagonalises with eigenvalues 4 sin²(πk/2n).
     """
     rows, columns = maps.shape[-2:]
     down = alpha / h**2 * _second_difference(rows, maps.dtype, maps.device)
     across = alpha / h**2 * _second_difference(columns, maps.dtype, maps.device)
     flat = maps.reshape(-1, rows, columns)
-    # One product added to the other where it lies: no temporary of the classifier's size.
+    # The second product is added in place, which saves a temporary of the classifier's size.
     return (flat @ across).baddbmm_(down.expand(len(flat), -1, -1), flat).view(maps.shape)
 
 

@@ -57,7 +57,7 @@ def _convolve(x: Tensor, stencils: Tensor, padding: str) -> Tensor:
 
 def _check(argument: str, value: str, known: Iterable[str]) -> None:
     if value not in known:
-        raise ValueError(f"{argument}={value!r}; accepted: {' or '.join(map(repr, known))}.")
+        raise ValueError(f"{argument} must be {' or '.join(map(repr, known))}, got {value!r}.")
 
 
 def depth_of(weights: Weights) -> int:
@@ -111,12 +111,12 @@ def propagate(
 
 def _check_step(h: float) -> None:
     if not (math.isfinite(h) and h >= 0):
-        raise ValueError(f"h={h!r}; accepted: a finite number, 0 or more.")
+        raise ValueError(f"h must be finite and 0 or more, got {h!r}.")
 
 
 def _check_size(argument: str, value: int) -> None:
     if not isinstance(value, int) or value < 1:
-        raise ValueError(f"{argument}={value!r}; accepted: a positive integer.")
+        raise ValueError(f"{argument} must be a positive integer, got {value!r}.")
 
 
 def forward(weights: Weights, images: Tensor, h: float = 1.0, **how: str) -> Tensor:
@@ -127,7 +127,7 @@ def forward(weights: Weights, images: Tensor, h: float = 1.0, **how: str) -> Ten
 
 
 def refine_depth(weights: Weights, factor: int = 2) -> dict[str, Tensor]:
-    """Put `factor` equal layers in the place of each: the same weights in time, a finer grid.
+    """Replace each layer by `factor` equal layers: the same weights in time, on a finer time grid.
 
     The weights are read as a function θ(t) that is constant over each layer (thesis §2.3).  Run
     with step size h / `factor` the deeper network ends at the same time N h, and for ever larger
@@ -238,7 +238,7 @@ class ResNet(nn.Module):
 
     @property
     def resolution(self) -> int:
-        """Pixels along a side of the input, which the classifier's width says."""
+        """Pixels along a side of the input, computed from the width of the classifier."""
         return math.isqrt(self.classifier.in_features // self.width)
 
     def forward(self, images: Tensor) -> Tensor:

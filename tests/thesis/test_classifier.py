@@ -108,9 +108,9 @@ def test_the_problem_is_convex(seed):
             d = normal(x, 100 * seed + again)
             assert float(d @ here.hvp(d)) > 0
     outcome = trust_region(
-        lambda y, _: mine.local(y), lambda y, _: mine.value(y), x, max_steps=15, gtol=1e-8
+        lambda y, _: mine.local(y), lambda y, _: mine.value(y), x, maxiter=15, gtol=1e-8
     )
-    assert outcome.negative_curvature == 0 and outcome.products > 0
+    assert outcome.negative_curvature_steps == 0 and outcome.nhev > 0
 
 
 def test_answers_that_are_quite_sure_leave_no_curvature_and_no_noise():
@@ -132,7 +132,7 @@ def test_the_minimum_is_that_of_scipys_lbfgs(bias):
     mine = problem(objective, weights, images, labels, tikhonov=1e-3)
     x = mine.pack(weights)
     outcome = trust_region(
-        lambda y, _: mine.local(y), lambda y, _: mine.value(y), x, gtol=1e-9, max_steps=200
+        lambda y, _: mine.local(y), lambda y, _: mine.value(y), x, gtol=1e-9, maxiter=200
     )
 
     def both(y):
@@ -141,9 +141,9 @@ def test_the_minimum_is_that_of_scipys_lbfgs(bias):
 
     options = {"maxiter": 5000, "maxfun": 10_000, "ftol": 0.0, "gtol": 1e-9, "maxcor": 30}
     scipys = minimize(both, x.numpy(), jac=True, method="L-BFGS-B", options=options)
-    assert outcome.converged and outcome.negative_curvature == 0
-    assert outcome.value == pytest.approx(scipys.fun, rel=1e-10)
-    assert outcome.value < 0.9 * mine.value(x)
+    assert outcome.success and outcome.negative_curvature_steps == 0
+    assert outcome.fun == pytest.approx(scipys.fun, rel=1e-10)
+    assert outcome.fun < 0.9 * mine.value(x)
     np.testing.assert_allclose(outcome.x.numpy(), scipys.x, atol=1e-5)
 
 
@@ -166,9 +166,9 @@ def test_a_missing_label_is_one_sentence():
     with pytest.raises(ValueError) as raised:
         problem(objective, weights, images, labels[:-1])
     assert str(raised.value) == (
-        "labels has 11 entries for 12 images; accepted: one for each of at least one image."
+        "There must be one label for each of at least one image, got 11 labels for 12 images."
     )
-    with pytest.raises(ValueError, match="labels has 0 entries for 0 images"):
+    with pytest.raises(ValueError, match="got 0 labels for 0 images"):
         ClassifierProblem(objective, torch.ones(0, 64 * 4), labels[:0])
 
 
@@ -178,5 +178,6 @@ def test_features_of_another_network_are_one_sentence():
         ClassifierProblem(objective, torch.ones(12, 384), labels)
     side = objective.resolution // 2 if objective.pooling else objective.resolution
     assert str(raised.value) == (
-        f"features has 384 an image; accepted: {64 * side**2}, 64 maps of {side}×{side}."
+        f"features must have {64 * side**2} numbers for each image, 64 maps of {side}×{side}, "
+        "got 384."
     )

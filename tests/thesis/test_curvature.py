@@ -317,12 +317,12 @@ def test_labels_that_do_not_go_with_images_are_one_sentence(images, labels, memo
     with pytest.raises(ValueError) as raised:
         local_model(objective, weights, x[:images], y[:labels], memory=memory)
     assert str(raised.value) == (
-        f"labels has {labels} entries for {images} images; accepted: one for each of at least one "
-        "image."
+        f"There must be one label for each of at least one image, got {labels} labels for "
+        f"{images} images."
     )
 
 
 def test_an_unknown_hessian_is_one_sentence():
     with pytest.raises(ValueError) as raised:
         local_model(*problem(), "quasi")
-    assert str(raised.value) == "hessian='quasi'; accepted: 'full' or 'gauss-newton'."
+    assert str(raised.value) == "hessian must be 'full' or 'gauss-newton', got 'quasi'."

@@ -152,13 +152,13 @@ def test_bad_arguments_get_one_sentence():
     weights = stack(starts)
     with pytest.raises(ValueError) as raised:
         ensemble_logits(objective, weights, images[of][:, :1], "im2col")
-    assert str(raised.value) == "lowering='im2col'; accepted: 'grouped' or 'unfold'."
+    assert str(raised.value) == "lowering must be 'grouped' or 'unfold', got 'im2col'."
     order = torch.arange(6).expand(2, -1)
     with pytest.raises(ValueError) as raised:
         train_ensemble_epoch(
             objective, weights, weights, images, labels, order, of, rate=1.0, batch=7
         )
-    assert str(raised.value) == "batch=7 with 6 images; accepted: at most all of them."
+    assert str(raised.value) == "batch must be at most the 6 images, got 7."
     velocity = {k: torch.zeros_like(w) for k, w in weights.items()}
     with pytest.raises(FloatingPointError) as raised:
         train_ensemble_epoch(

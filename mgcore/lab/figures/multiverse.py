@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from statistics import fmean
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from mgcore.lab.choices.main_effects import Effect, Row, distance_of, gap_of
-from mgcore.lab.choices.multiverse import BETWEEN, WITHIN
+from mgcore.lab.choices.main_effects import Effect
+from mgcore.lab.choices.multiverse import (
+    BETWEEN,
+    WITHIN,
+    Outcome,
+    by_universe,
+    distance_of,
+    select,
+)
 from mgcore.lab.figures import style
 
 # What each choice is called in figures, with its two levels.
@@ -30,41 +34,29 @@ NAMES: dict[str, tuple[str, str, str]] = {
     "images": ("fine images", "x", "P R x"),
 }
 LOOKS = {False: ("#0077bb", "o", "no pooling"), True: ("#cc5500", "^", "pooling")}
-Universe = tuple[Mapping[str, Any], list[float]]
-
-
-def by_universe(rows: Sequence[Row], number: Any = gap_of) -> tuple[list[Universe], int]:
-    """Return choices and one number a seed of every universe that has all, and how many do not."""
-    found: dict[tuple, list[float | None]] = defaultdict(list)
-    choices = {}
-    for row in rows:
-        key = tuple(row["choices"].values())
-        found[key].append(number(row))
-        choices[key] = row["choices"]
-    whole = [(choices[key], some) for key, some in found.items() if None not in some]
-    return whole, len(found) - len(whole)
 
 
 @style.styled
-def specification_curve(rows: Sequence[Row], printed: Mapping[bool, float]) -> Figure:
-    """Draw the gap of every universe in order, and below it which choices made it.
+def specification_curve(outcomes: Sequence[Outcome], printed: Mapping[bool, float]) -> Figure:
+    """Draw the gaps of all universes in increasing order, and the choices of each below.
 
     Parameters
     ----------
-    rows : sequence
+    outcomes : sequence
         From :func:`mgcore.lab.choices.multiverse.read_multiverse`.
     printed : mapping
         The thesis's gap in points without (False) and with pooling (True).
     """
-    universes, lost = by_universe(rows)
-    universes.sort(key=lambda one: fmean(one[1]))
+    complete, lost = by_universe(outcomes)
+    universes = select(complete)
     figure = style.card(6.6, f"The gap of multigrid in {len(universes)} universes, in order")
     curve, grid = figure.subplots(2, 1, sharex=True, height_ratios=(1, 1.15))
     for pooling, (colour, marker, label) in LOOKS.items():
-        places = [k for k, (chosen, _) in enumerate(universes) if chosen["pooling"] is pooling]
-        some = [universes[k][1] for k in places]
-        curve.vlines(places, [min(s) for s in some], [max(s) for s in some], colour, linewidth=1)
-        curve.plot(places, [fmean(s) for s in some], marker, color=colour, markersize=3.5,
+        places = [k for k, u in enumerate(universes) if u.choices["pooling"] is pooling]
+        some = [universes[k] for k in places]
+        lowest, highest = ([end(u.values) for u in some] for end in (min, max))
+        curve.vlines(places, lowest, highest, colour, linewidth=1)
+        curve.plot(places, [u.mean for u in some], marker, color=colour, markersize=3.5,
                    linestyle="none", label=label)  # fmt: skip
         curve.axhline(printed[pooling], color="black", linewidth=1,
                       linestyle="--" if pooling else "-", zorder=1)  # fmt: skip
@@ -75,7 +67,7 @@ def specification_curve(rows: Sequence[Row], printed: Mapping[bool, float]) -> F
     curve.set_ylabel("training − validation,\npoints")
     curve.legend(loc="lower right")
     second = np.array([
-        [chosen[name] == pair[1] for chosen, _ in universes]
+        [u.choices[name] == pair[1] for u in universes]
         for name, pair in (BETWEEN | WITHIN).items()
     ])  # fmt: skip
     grid.imshow(~second, aspect="auto", cmap="gray", vmin=-0.25, vmax=1.12, interpolation="none")
@@ -96,17 +88,17 @@ def specification_curve(rows: Sequence[Row], printed: Mapping[bool, float]) -> F
 
 @style.styled
 def effects_plot(effects: Mapping[str, Sequence[Effect]]) -> Figure:
-    """Draw main effects with 95 % intervals, a panel for each number that is explained.
+    """Draw main effects with 95 % intervals, in a panel for each quantity.
 
     Parameters
     ----------
     effects : mapping
-        By the number's name and unit, as an axis would say it.
+        By the label of the panel's axis: the quantity and its unit.
     """
     figure = style.card(4.4, "What each choice does: its second level against its first")
     axes = np.atleast_1d(figure.subplots(1, len(effects), sharey=True))
-    for ax, (what, some) in zip(axes, effects.items(), strict=True):
-        for place, effect in enumerate(some):
+    for ax, (label, panel) in zip(axes, effects.items(), strict=True):
+        for place, effect in enumerate(panel):
             clear = abs(effect.estimate) > effect.half
             ax.errorbar(
                 effect.estimate, place, xerr=effect.half, color=style.INK, marker="o",
@@ -115,7 +107,7 @@ def effects_plot(effects: Mapping[str, Sequence[Effect]]) -> Figure:
             )  # fmt: skip
         ax.axvline(0, color=style.MUTED, linewidth=0.8)
         ax.grid(axis="x")
-        ax.set_xlabel(what)
+        ax.set_xlabel(label)
     names = [NAMES[effect.choice] for effect in next(iter(effects.values()))]
     axes[0].set_yticks(range(len(names)), [f"{name}: {b}\nagainst {a}" for name, a, b in names])
     axes[0].invert_yaxis()
@@ -124,27 +116,24 @@ def effects_plot(effects: Mapping[str, Sequence[Effect]]) -> Figure:
 
 
 @style.styled
-def distances(rows: Sequence[Row], nearest: int = 1) -> Figure:
-    """Draw how far each universe is from the table of its network, by images trained on.
+def distances(outcomes: Sequence[Outcome], nearest: int = 1) -> Figure:
+    """Draw the distance of each universe to the thesis's table, by network and fine images.
 
     Parameters
     ----------
-    rows : sequence
+    outcomes : sequence
         From :func:`mgcore.lab.choices.multiverse.read_multiverse`.
     nearest : int
-        How many of the nearest are marked.
+        Number of nearest universes that are marked in each row.
     """
-    universes, lost = by_universe(rows, distance_of)
+    universes, lost = by_universe(outcomes, distance_of)
     figure = style.card(3.3, "How far each universe is from the thesis's table")
     lanes = [(pooling, images) for pooling in (False, True) for images in WITHIN["images"]]
     ax: Axes = figure.subplots()
     for place, (pooling, images) in enumerate(lanes):
         colour, marker, _ = LOOKS[pooling]
-        some = sorted(
-            fmean(values) for chosen, values in universes
-            if (chosen["pooling"], chosen["images"]) == (pooling, images)
-        )  # fmt: skip
-        wave = 0.28 * np.sin(2.4 * np.arange(len(some)))  # side by side, always in the same way
+        some = [u.mean for u in select(universes, pooling=pooling, images=images)]
+        wave = 0.28 * np.sin(2.4 * np.arange(len(some)))  # keeps marks apart, reproducibly
         ax.plot(some, place + wave, marker, color=colour, markersize=4, alpha=0.8)
         ax.plot(
             some[:nearest], place + wave[:nearest], "o", color="black", fillstyle="none",

@@ -49,8 +49,8 @@ def unwritable(kind: str, path: Path, error: OSError) -> RecordError:
     """Return the error for a file of the ``"record"`` or the ``"cache"`` that cannot be written."""
     choice = "set MGCORE_CACHE to" if kind == "cache" else "choose"
     return RecordError(
-        f"{kind}: {path} cannot be written ({error.strerror}). Free some space or {choice} a folder "
-        "that you may write to; everything written before is kept."
+        f"{kind}: {path} cannot be written ({error.strerror}). Free some space or {choice} a "
+        "folder that you may write to; everything written before is kept."
     )
 
 

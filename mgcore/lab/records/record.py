@@ -125,13 +125,13 @@ class Record:
         content = read_json(file)
         if content.get("protocol") != self.protocol.key() or content.get("trial") != number:
             raise RecordError(
-                f"record: {file} belongs to another protocol or trial. It must hold trial {number} of "
-                f"the protocol in {self._protocol_file}; delete it to run that trial again."
+                f"record: {file} belongs to another protocol or trial. It must hold trial {number} "
+                f"of the protocol in {self._protocol_file}; delete it to run that trial again."
             )
         if wrong := complaint(content):
             raise RecordError(
-                f"record: {file} is no trial: {wrong}. Restore the file as it was written, or delete it "
-                "to run that trial again."
+                f"record: {file} is no trial: {wrong}. Restore the file as it was written, or "
+                "delete it to run that trial again."
             )
         return cast(Trial, content)
 
@@ -165,8 +165,8 @@ class Record:
             os.replace(file, aside)
         except OSError as error:
             raise RecordError(
-                f"record: {file} is damaged and cannot be renamed ({error.strerror}). Choose a folder "
-                "that you may write to."
+                f"record: {file} is damaged and cannot be renamed ({error.strerror}). Choose a "
+                "folder that you may write to."
             ) from None
         return aside
 
@@ -214,8 +214,8 @@ class Record:
         except DAMAGE:
             pass  # the file is no archive of arrays although its checksum is right
         raise RecordError(
-            f"record: {file} is missing, truncated or altered. Restore the file as it was written, or "
-            "delete figures.json: the study then makes both again."
+            f"record: {file} is missing, truncated or altered. Restore the file as it was "
+            "written, or delete figures.json: the study then makes both again."
         )
 
     def has_arrays(self) -> bool:

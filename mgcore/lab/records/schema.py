@@ -47,7 +47,7 @@ class Circumstances(TypedDict, total=False):
 
 
 class Measures(TypedDict):
-    """Numbers on the networks of a trial beyond accuracy and loss; see :mod:`mgcore.lab.trial.measures`."""
+    """Measurements beyond accuracy and loss; see :mod:`mgcore.lab.trial.measures`."""
 
     landscape: dict[str, dict[str, Any]]
     survival: dict[str, dict[str, dict[str, float]]]

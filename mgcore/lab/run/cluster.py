@@ -85,8 +85,8 @@ def check_workers(client: Any, protocol: Protocol, code: Mapping[str, str]) -> N
     for worker, count in threads.items():
         if count != 1:
             raise ValueError(
-                f"scheduler={address!r}: the worker {worker} has {count} threads, and thread counts "
-                "change the last digits. Start workers with --nthreads 1 --nworkers N."
+                f"scheduler={address!r}: the worker {worker} has {count} threads, and thread "
+                "counts change the last digits. Start workers with --nthreads 1 --nworkers N."
             )
     try:
         found = client.run(_inspect, protocol, on_error="return")
@@ -100,8 +100,8 @@ def check_workers(client: Any, protocol: Protocol, code: Mapping[str, str]) -> N
             raise ValueError(f"scheduler={address!r}: the worker {worker} cannot work: {answer}")
         if answer != dict(code):
             raise ValueError(
-                f"scheduler={address!r}: the worker {worker} has code that computes something else. "
-                "Install the same versions of mgcore and torch there as here."
+                f"scheduler={address!r}: the worker {worker} has code that computes something "
+                "else. Install the same versions of mgcore and torch there as here."
             )
 
 

@@ -74,7 +74,7 @@ Values = dict[str, float]
 
 
 def _patterns(count: int, size: int) -> Digits:
-    """Return images that need no data: plane waves in eight bits, the direction giving the class."""
+    """Return images that need no data: plane waves, whose direction is the class."""
     k = torch.arange(count, dtype=torch.float64)[:, None, None]
     x = ((torch.arange(size, dtype=torch.float64) + 0.5) / size)[None, None, :]
     angle = math.pi * (k % 10) / 10

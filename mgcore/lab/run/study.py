@@ -172,8 +172,8 @@ def _same_code(record: Record) -> dict[str, str]:
     if recorded is None:
         if record.numbers():
             raise RecordError(
-                f"record: {record.folder} has trials but no canary.json. Restore the record, or use "
-                "an empty folder."
+                f"record: {record.folder} has trials but no canary.json. Restore the record, or "
+                "use an empty folder."
             )
         record.fingerprint = current
     else:

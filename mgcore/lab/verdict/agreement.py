@@ -1,4 +1,4 @@
-"""Does a reader's own run agree with the record?
+"""Decide whether a reader's own run agrees with the record.
 
 **The same seeds.**  A trial with the record's seed is the record's trial up to rounding, so the two
 are compared trial by trial.  Training amplifies rounding by an amount that differs between
@@ -316,7 +316,8 @@ def compare_means(ours: Sequence[Trial], theirs: Sequence[Trial]) -> Agreement:
             False,
             "means",
             f"Does not agree: {len(outside)} of {len(table)} cells lie outside their margin; "
-            f"{_in_words(name)}, differs by {difference:+.1f} points where ±{margin:.1f} are allowed.",
+            f"{_in_words(name)}, differs by {difference:+.1f} points where "
+            f"±{margin:.1f} are allowed.",
         )
     allowed = f"from ±{margins.min():.1f} to ±{margins.max():.1f} points by cell"
     if m < LEAST_RECORDED:

@@ -494,8 +494,8 @@ def _features(n: int, level: Tensor, tilt: Tensor, phase: Tensor) -> Tensor:
 def penalty_factor() -> Finding:
     """Decide whether the smoothness penalty requires α_coarse = 4 α_fine (thesis §3.2.1).
 
-    A smooth classifier is transferred to the fine grid; the ratio of its penalties, fine over coarse,
-    is the α_coarse/α_fine that treats both alike, for differences divided by h = 1 and h = 1/n.
+    A smooth classifier is transferred to the fine grid; the ratio of its penalties, fine over
+    coarse, is the α_coarse/α_fine that treats both alike, for differences divided by h = 1 and h = 1/n.
     The word is that of :func:`classifier_factor`'s rule if both ratios agree on it, else "not
     decidable".
     """

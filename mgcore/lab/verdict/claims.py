@@ -49,12 +49,12 @@ class Claim:
     kind : str
         ``"numerical"``, ``"qualitative"`` or ``"mathematical"``.
     check : str
-        Id of the check in :mod:`mgcore.lab.verdict.checks` or :mod:`mgcore.lab.verdict.readings` that
-        decides the claim instead of cells.  Such a claim has no studies and no sides.
+        Id of the check in :mod:`mgcore.lab.verdict.checks` or :mod:`mgcore.lab.verdict.readings`
+        that decides the claim instead of cells.  Such a claim has no studies and no sides.
     tier : str
         Of the records that decide it.
     fingerprint : str
-        Hash of the entry; a record stores the fingerprints of the claims that stood when it was begun.
+        Hash of the entry; a new record stores the fingerprints of all claims.
     """
 
     id: str
@@ -177,8 +177,8 @@ def _claim(entry: dict[str, Any], file: Path) -> Claim:
         missing = set(claim.studies) - set(claim.against)
         if side.startswith(AGAINST) and missing:
             raise ValueError(
-                f"claim {name!r} compares {sorted(missing)[0]!r} with no study. Name one in its field "
-                "against."
+                f"claim {name!r} compares {sorted(missing)[0]!r} with no study. Name one in its "
+                "field against."
             )
     return claim
 
@@ -229,7 +229,8 @@ def decide(
         pairs = [(t, t) for t in trials]
     if not pairs:
         raise NotRecordedError(
-            f"claim {claim.id!r} finds no trials of equal number. Run the same trials of both studies."
+            f"claim {claim.id!r} finds no trials of equal number. Run the same trials of "
+            "both studies."
         )
     first, second = (
         [cell(pair[side.startswith(AGAINST)], side.removeprefix(AGAINST)) for pair in pairs]

@@ -73,7 +73,8 @@ def cell(trial: Trial, name: str) -> float:
         As :meth:`mgcore.lab.records.record.Record.trial` returns it.
     name : str
         ``"multigrid.last.gap"``: accuracy in percent, or training minus validation in points, of
-        a run (``"coarse"``, a condition, or ``"new_classifier"`` and so on) after epoch 0, 1 or last.
+        a run (``"coarse"``, a condition, or ``"new_classifier"`` and so on) after epoch 0, 1
+        or last.
         ``"landscape.transfer.radius"``: the radius at which the loss doubles around a network in
         multiples of filter-normalised directions, ``"…reach"`` in absolute units, both geometric
         means over directions; ``"…curvature"`` along them, ``"…rayleigh"`` the same for directions

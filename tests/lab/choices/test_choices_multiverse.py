@@ -85,17 +85,17 @@ def test_a_summed_loss_is_a_mean_with_another_rate_and_penalty():
         torch.testing.assert_close(w, ends[1][name], rtol=1e-9, atol=1e-12)
 
 
-def test_one_run_has_eight_universes_with_every_arm():
+def test_one_run_has_eight_universes_with_every_condition():
     result = run_design(1, 0, **TINY)
     assert [row["choices"] for row in result["universes"]] == [
         coarse_choices()[1] | within for within in fine_choices()
     ]
     for row in result["universes"]:
-        for arm in ("new", "transfer", "multigrid"):
-            assert len(row[arm]["training"]) == len(row[arm]["validation"]) == 2
+        for condition in ("new", "transfer", "multigrid"):
+            assert len(row[condition]["training"]) == len(row[condition]["validation"]) == 2
     again = run_design(1, 0, **TINY)
     assert again["universes"] == result["universes"]
-    # A new start does not know of the classifier's factor.
+    # The classifier's factor does not enter the random initialisation.
     rows = {tuple(r["choices"][k] for k in WITHIN): r for r in result["universes"]}
     one, other = rows["bilinear", 0.25, "original"], rows["bilinear", 4.0, "original"]
     assert one["new"] == other["new"] and one["multigrid"] != other["multigrid"]
@@ -117,7 +117,7 @@ def test_a_universe_that_diverges_is_none_and_the_others_are_not(grid, monkeypat
         assert (row["new"] is None) == (grid == "fine")
 
 
-def test_what_is_there_is_not_run_again(tmp_path, monkeypatch):
+def test_only_absent_files_are_computed_and_damage_is_found(tmp_path, monkeypatch):
     monkeypatch.setattr(multiverse, "SEEDS", 1)
     monkeypatch.setattr(multiverse, "design", lambda: [(-1,) * 7, (1,) * 7])
     monkeypatch.setattr(

@@ -3,8 +3,15 @@
 import numpy as np
 import pytest
 
-from mgcore.lab.choices.main_effects import Effect, distance_of, diverged, gap_of, main_effects
-from mgcore.lab.choices.multiverse import BETWEEN, WITHIN, coarse_choices, fine_choices
+from mgcore.lab.choices.main_effects import Effect, diverged, main_effects
+from mgcore.lab.choices.multiverse import (
+    BETWEEN,
+    WITHIN,
+    coarse_choices,
+    distance_of,
+    fine_choices,
+    gap_of,
+)
 from mgcore.lab.protocol import printed_tables as thesis
 
 TRUE = {name: value for value, name in enumerate((*BETWEEN, *WITHIN), 1)}
@@ -61,9 +68,9 @@ def test_a_universe_that_diverged_is_left_out_and_counted():
     assert found["images"].estimate == pytest.approx(TRUE["images"])
 
 
-def test_too_few_networks_are_one_sentence():
+def test_too_few_networks_are_refused():
     rows = [row for row in universes() if row["run"] < 4]
-    with pytest.raises(ValueError, match="rows has numbers for 8 coarse networks; accepted: more"):
+    with pytest.raises(ValueError, match="need more than 8 coarse networks .* got 8 networks"):
         main_effects(rows)
 
 

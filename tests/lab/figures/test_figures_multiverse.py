@@ -3,10 +3,18 @@
 import numpy as np
 import pytest
 
-from mgcore.lab.choices.main_effects import Effect, distance_of, gap_of
-from mgcore.lab.choices.multiverse import BETWEEN, WITHIN, coarse_choices, fine_choices
+from mgcore.lab.choices.main_effects import Effect
+from mgcore.lab.choices.multiverse import (
+    BETWEEN,
+    WITHIN,
+    by_universe,
+    coarse_choices,
+    distance_of,
+    fine_choices,
+    gap_of,
+)
 from mgcore.lab.figures import multiverse as figures_multiverse
-from mgcore.lab.figures.multiverse import NAMES, by_universe
+from mgcore.lab.figures.multiverse import NAMES
 
 
 def rows():

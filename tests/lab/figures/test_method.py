@@ -46,7 +46,8 @@ def make_data():
         },
         "sheets": {"random": rng.normal(size=(2, 3, 5, 5)), "smooth": np.ones((2, 3, 5, 5))},
         "cases": [
-            Subproblem("inside", np.eye(2), np.array([-1.0, 0.0]), 2.0, np.array([[0.0, 0], [1, 0]])),
+            Subproblem("inside", np.eye(2), np.array([-1.0, 0.0]), 2.0,
+                       np.array([[0.0, 0], [1, 0]])),
             Subproblem("saddle", np.diag([1.0, -1.0]), np.array([-1.0, -0.1]), 1.5,
                  np.array([[0.0, 0], [1, 0.1], [1.1, 1.0198]])),
         ],

@@ -1,9 +1,11 @@
 """The named studies: their protocols, what they share, and what is refused."""
 
 import pytest
+from mgcore.lab.pages.chapters import check_choice
 
 from mgcore.data.images import DATASETS
 from mgcore.lab import STUDIES, Protocol, study_protocol
+from mgcore.lab.cli import main
 from mgcore.lab.trial.trial import COARSE_FIELDS
 
 PACKAGE = {"newton": "meganet"}
@@ -74,6 +76,21 @@ def test_other_finalists_and_the_printed_have_coarse_networks_of_their_own():
     for name in ("baseline", "pooling", "strong"):
         one, other = (study_protocol(f"{name}-{how}") for how in ("original", "prolonged"))
         assert one.key(*COARSE_FIELDS) == other.key(*COARSE_FIELDS)
+
+
+def test_fashion_mnist_is_selectable_wherever_mnist_is(tmp_path, monkeypatch, capsys):
+    """In a protocol, a chapter's parameters and on the command line; where absent, a sentence."""
+    p = study_protocol("pooling-original", "class", "fashion-mnist")
+    assert p == study_protocol("pooling-original", "class").changed(dataset="fashion-mnist")
+    assert check_choice("pooling-original", "class", dataset="fashion-mnist") == p
+    monkeypatch.setenv("MGCORE_DATA", str(tmp_path))
+    command = "run pooling-original --tier class --trials 2 --workers 1 --quiet".split()
+    command += ["--dataset", "fashion-mnist", "--record", str(tmp_path / "record")]
+    assert main(command) == 2
+    said = capsys.readouterr().err
+    assert f"dataset='fashion-mnist' is not in {tmp_path}/FashionMNIST/raw and" in said
+    assert said.endswith("choose dataset='strokes', which needs no file.\n")
+    assert said.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,15 @@
 """A checkpoint is read back whole or not at all, whatever happened to its file."""
 
 import json
+import os
+import sys
+import tempfile
 
 import numpy as np
 import pytest
 import torch
 
-from mgcore.lab.records.checkpoints import PhaseState, load, save
+from mgcore.lab.records.checkpoints import PhaseState, default_cache, load, save
 
 
 @pytest.fixture
@@ -72,3 +75,24 @@ def test_arrays_exchanged_under_their_names_are_noticed(now, tmp_path):
     assert same(load(file, "cpu"), now)
     np.savez(file, **older | {"about": np.array(json.dumps({"epoch": 3}))})
     assert load(file, "cpu") is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the folders are Linux's")
+def test_the_cache_is_where_checkpoints_have_always_been(tmp_path, monkeypatch):
+    monkeypatch.delenv("MGCORE_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert default_cache() == tmp_path / ".cache" / "mgcore" / "trials"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "x"))
+    assert default_cache() == tmp_path / "x" / "mgcore" / "trials"
+    monkeypatch.setenv("MGCORE_CACHE", str(tmp_path / "named"))
+    assert default_cache() == tmp_path / "named"
+
+
+def test_without_a_home_folder_the_cache_is_temporary(tmp_path, monkeypatch):
+    for name in ("MGCORE_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # a user id without an account
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
+    folder = default_cache()
+    assert folder.is_absolute() and folder.is_relative_to(tmp_path)

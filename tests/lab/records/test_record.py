@@ -111,8 +111,8 @@ def test_a_damaged_trial_gets_one_sentence_and_is_set_aside(record):
 
 def test_a_file_of_another_trial_or_protocol_is_refused(record, tmp_path, tiny):
     sentence = (
-        "record: {} belongs to another protocol or trial. It must hold trial {} of the protocol in {}; "
-        "delete it to run that trial again."
+        "record: {} belongs to another protocol or trial. It must hold trial {} of the protocol "
+        "in {}; delete it to run that trial again."
     )
     first, second = record.folder / "trial-000.json", record.folder / "trial-001.json"
     shutil.copy(first, second)

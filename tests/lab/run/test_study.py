@@ -91,7 +91,7 @@ def test_a_new_record_is_begun_under_the_criteria_of_then(tiny, place):
 
 
 def test_an_optimizer_study_has_its_own_coarse_networks_and_fingerprint(tiny, place, monkeypatch):
-    """Its fingerprint passes through Newton's methods; its coarse network is the baseline's file."""
+    """Its fingerprint has Newton's paths; its coarse network is the baseline's file."""
     study(tiny(), 1, place)
     (coarse,) = place["cache"].glob("*.npz")
     when, resolutions, train = coarse.stat().st_mtime_ns, [], phases.train_epoch

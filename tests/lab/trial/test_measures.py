@@ -104,9 +104,8 @@ def test_a_network_that_passes_the_image_on_keeps_all_of_it(trials):
     weights = {name: torch.zeros_like(w) for name, w in kept.phases["new"].weights.items()}
     weights["conv1.weight"][:, :, 1, 1] = 1.0
     weights["conv2.weight"][torch.arange(64), torch.arange(64) % 32, 1, 1] = 1.0
-    identity = kept | {
-        "phases": {"new": PhaseState(1, weights, {}, [{"validation_accuracy": 0.0}])}
-    }
+    state = PhaseState(1, weights, {}, [{"validation_accuracy": 0.0}])
+    identity = replace(kept, phases={"new": state})
     found = measure(protocol, 3, identity)
     for layer in ("conv1", "conv2"):
         assert found["survival"]["new"][layer] == pytest.approx(
@@ -154,7 +153,7 @@ def test_no_more_images_are_looked_at_than_the_tiers_number(trials):
     images = kept.fine_images
     training, validation = images.training.clone(), images.validation.clone()
     training[IMAGES:] = validation[SHOWN:] = math.nan
-    fewer = kept | {"fine_images": replace(images, training=training, validation=validation)}
+    fewer = replace(kept, fine_images=replace(images, training=training, validation=validation))
     found = measure(protocol, 3, fewer)
     assert found["landscape"] == measured["landscape"]
     assert found["survival"] == measured["survival"]

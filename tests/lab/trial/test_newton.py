@@ -1,5 +1,7 @@
 """Epochs of Newton's methods: what each does by a plain loop, what it costs, what a kill costs."""
 
+import math
+
 import pytest
 import torch
 
@@ -289,7 +291,7 @@ def test_a_kill_after_an_epoch_changes_nothing(tiny, tmp_path, stage, kind, kill
     ticks = []
     again = run(protocol, stage, checkpoint=file, tick=ticks.append)
     assert ticks == [24 * killed] + [24] * (3 - killed)
-    assert again.history == whole.history and again.state == whole.state
+    assert again.history == whole.history and again.method_state == whole.method_state
     assert equal(again.weights, whole.weights)
 
 
@@ -322,3 +324,36 @@ def test_single_precision_stays_single(tiny, kind):
         )  # fmt: skip
         assert all(w.dtype == torch.float32 for w in now.weights.values())
         assert now.history[1]["training_objective"] < now.history[0]["training_objective"]
+
+
+@pytest.mark.parametrize("part", ["product", "gradient"])
+@pytest.mark.parametrize("stage", ["classifier", "joint"])
+def test_what_is_not_finite_refuses_the_step_and_the_run_goes_on(tiny, monkeypatch, part, stage):
+    """The first outer iteration fails; the radius shrinks, and later steps are taken."""
+    calls = []
+
+    def broken(local):
+        calls.append(local)
+        if len(calls) > 1:
+            return local
+        if part == "gradient":
+            return local._replace(gradient=local.gradient * math.nan)
+        return local._replace(hvp=lambda d: d * math.inf)
+
+    protocol = tiny(trust_radius=0.5, cg_iterations=4)
+    if stage == "classifier":
+        real = ClassifierProblem.local
+        monkeypatch.setattr(ClassifierProblem, "local", lambda self, x: broken(real(self, x)))
+    else:
+        real_model = newton.local_model
+        monkeypatch.setattr(newton, "local_model", lambda *a, **k: broken(real_model(*a, **k)))
+    state = run(protocol, stage)
+    first, last = state.history[1], state.history[-1]
+    assert last["training_loss"] < state.history[0]["training_loss"]
+    assert all(w.isfinite().all() for w in state.weights.values())
+    if stage == "classifier":
+        assert (first["accepted"], first["radius"]) == (0, 0.125)
+        assert first["products"] == (1 if part == "product" else 0)
+        assert first["training_loss"] == state.history[0]["training_loss"]
+    else:
+        assert first["accepted"] < first["steps"]

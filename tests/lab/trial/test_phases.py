@@ -152,7 +152,11 @@ def test_the_state_of_a_method_is_kept_exactly(protocol, tmp_path, killed):
     with pytest.raises(KeyboardInterrupt):
         run(protocol, file, method=nudge, tick=stop)
     again = run(protocol, file, method=nudge)
-    assert same(again, whole) and again.state == whole.state and set(whole.state) == {"sum"}
+    assert (
+        same(again, whole)
+        and again.method_state == whole.method_state
+        and set(whole.method_state) == {"sum"}
+    )
 
 
 def test_a_checkpoint_without_a_state_is_one_of_before(protocol, tmp_path):
@@ -164,7 +168,7 @@ def test_a_checkpoint_without_a_state_is_one_of_before(protocol, tmp_path):
     del about["state"]
     np.savez(file, **arrays | {"about": np.array(json.dumps(about))})
     again = run(protocol, file)
-    assert same(again, whole) and again.state == {}
+    assert same(again, whole) and again.method_state == {}
 
 
 @pytest.mark.parametrize("killed", [1, 2, 3, 4])
