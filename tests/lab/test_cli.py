@@ -354,7 +354,7 @@ def test_bench_says_what_it_measures(monkeypatch, capsys, tmp_path):
 
 def test_a_missing_record_and_a_missing_mnist_are_one_sentence(home, capsys, monkeypatch):
     assert main(["verify", str(home / "nothing")]) == 2
-    assert "holds no record" in capsys.readouterr().out
+    assert "no record was found in" in capsys.readouterr().err
     monkeypatch.setenv("MGCORE_DATA", str(home))
     assert main(["run", "baseline-original", "--tier", "class", "--trials", "1", "--workers", "1",
                  "--record", str(home / "r")]) == 2  # fmt: skip
