@@ -43,8 +43,8 @@ TIER = (
     "thesis's numbers of images and epochs (default: %(default)s)"
 )
 DATASET = (
-    "images: mnist is read from MGCORE_DATA, else the cache, else downloaded; strokes are digits "
-    "that mgcore draws itself (default: strokes at the smoke tier, else mnist)"
+    "images: mnist and fashion-mnist are read from MGCORE_DATA, else the cache, else downloaded; "
+    "strokes are digits that mgcore draws itself (default: strokes at the smoke tier, else mnist)"
 )
 SEED = (
     "first part of every trial's random seed: a run with the record's seed, 0, repeats its trials "
@@ -295,13 +295,19 @@ def _verify(options: argparse.Namespace) -> int:
         folder for folder in records_folder().iterdir()
         if (folder / "protocol.json").exists() or any(folder.glob("trial-*.json"))
     )  # fmt: skip
-    statuses = []
+    statuses, without = [], []
     for folder in folders:
         try:
             statuses.append(_verify_one(Record(folder), against))
         except RecordError as error:
-            print(f"{folder}: UNUSABLE. {_sentence(error)}")
-            statuses.append(DISAGREES if any(folder.glob("*.json")) else INPUT)
+            if any(folder.glob("*.json")):
+                print(f"{folder}: DAMAGED. {_sentence(error)}")
+                statuses.append(DISAGREES)
+            else:
+                without.append(str(folder))
+                statuses.append(INPUT)
+    if without:
+        _complain(f"no record was found in {', '.join(without)}; give the folder of a study.")
     bad = sum(status != DONE for status in statuses)
     print(f"Records: {len(folders)}; damaged, stale or in disagreement: {bad}.")
     return max(statuses, default=DONE)

@@ -6,16 +6,17 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from mgcore.lab.cost.bench_table import PARTS
 
 import mgcore
 import mgcore.lab.cli as command_line
 from mgcore.lab import STUDIES, Record, study_protocol
 from mgcore.lab.cli import main
+from mgcore.lab.cost.table import PARTS
 from mgcore.lab.protocol.studies import CHAPTERS, DEFAULT_TRIALS
 from mgcore.lab.records.record import reader_folder
 from mgcore.lab.run.workers import DEVICES
@@ -62,7 +63,7 @@ def test_a_run_is_held_against_the_record_of_the_book(home, capsys):
     assert "no other record" in capsys.readouterr().out  # it is that record itself
     assert main(smoke(home / "mine")) == 0
     printed = capsys.readouterr().out.splitlines()
-    assert printed[-1].startswith(f"Compared with {committed}: Agrees: 1 trials")
+    assert printed[-1].startswith(f"Compared with {committed}: Agrees: 1 trial")
 
 
 def test_stopping_says_where_the_study_stands(home, tiny, monkeypatch, capsys):
@@ -324,17 +325,25 @@ def test_run_and_verify_outside_the_project_with_a_record(tmp_path, monkeypatch,
     monkeypatch.setattr(command_line, "study_protocol", lambda *_: tiny())
     assert main(["run", "baseline-original", "--trials", "1"]) == 2
     assert "give --record FOLDER." in capsys.readouterr().err
+
+    def absent(package):
+        raise PackageNotFoundError(package)
+
+    # Issue 22.8: a package on the path alone computed a trial and then could not record it.
+    monkeypatch.setattr("mgcore.lab.run.study.version", absent)
     assert main([*smoke(tmp_path / "r"), "--quiet"]) == 0
     assert main(["verify", str(tmp_path / "r")]) == 0
+    (trial,) = Record(tmp_path / "r").trials()
+    assert trial["circumstances"]["versions"]["mgcore"] == mgcore.__version__
 
 
 def test_bench_says_what_it_measures(monkeypatch, capsys, tmp_path):
     """Issue 22.13: `bench` printed nothing for 200 s."""
-    from mgcore.lab.cost import bench_table
+    from mgcore.lab.cost import table as bench_table
 
     for name in PARTS:
         row = bench_table.Row(name, name, 1.0, "s")
-        monkeypatch.setitem(bench_table.PARTS, name, lambda size, row=row: [row])
+        monkeypatch.setitem(bench_table.PARTS, name, lambda row=row: [row])
     file = tmp_path / "table.json"
     assert main(["bench", "--json", str(file)]) == 0
     shown = capsys.readouterr()
@@ -345,7 +354,7 @@ def test_bench_says_what_it_measures(monkeypatch, capsys, tmp_path):
 
 def test_a_missing_record_and_a_missing_mnist_are_one_sentence(home, capsys, monkeypatch):
     assert main(["verify", str(home / "nothing")]) == 2
-    assert "holds no record" in capsys.readouterr().out
+    assert "no record was found in" in capsys.readouterr().err
     monkeypatch.setenv("MGCORE_DATA", str(home))
     assert main(["run", "baseline-original", "--tier", "class", "--trials", "1", "--workers", "1",
                  "--record", str(home / "r")]) == 2  # fmt: skip

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from mgcore import __version__
 from mgcore.lab.protocol import Protocol
 from mgcore.lab.records.checkpoints import default_cache
 from mgcore.lab.records.files import RecordError
@@ -35,7 +36,7 @@ from mgcore.lab.trial.trial import run_trial
 from mgcore.lab.trial.vectorized import run_vectorized
 from mgcore.thesis.ensemble import LOWERING
 
-VERSIONS = ("mgcore", "torch", "numpy", "scipy")
+VERSIONS = ("torch", "numpy", "scipy")
 
 
 def check_trials(trials: Any) -> int:
@@ -248,7 +249,8 @@ def run_one(
             "device": name + tf32,
             "threads": torch.get_num_threads(),
             "machine": f"{platform.system()} {platform.machine()}",
-            "versions": {"python": platform.python_version()} | {v: _version(v) for v in VERSIONS},
+            "versions": {"python": platform.python_version(), "mgcore": __version__}
+            | {package: _version(package) for package in VERSIONS},
             "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
             "data": {"dataset": protocol.dataset, "sha256": result["data_sha256"]},
         },
