@@ -76,7 +76,7 @@ _SETTINGS: dict[str, Any] = {
 }  # fmt: skip
 
 
-class PageFigure(Figure):
+class Card(Figure):
     """A figure that Jupyter shows without pyplot, with the same bytes at every call."""
 
     def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
@@ -114,9 +114,9 @@ def styled(function: F) -> F:
     return draw  # type: ignore[return-value]
 
 
-def card(height: float, title: str, layout: str = "constrained") -> PageFigure:
+def card(height: float, title: str, layout: str = "constrained") -> Card:
     """Return an empty figure, as wide as the page's text, with its title."""
-    figure = PageFigure(figsize=(WIDTH, height), dpi=DPI, layout=layout, facecolor=CARD)
+    figure = Card(figsize=(WIDTH, height), dpi=DPI, layout=layout, facecolor=CARD)
     figure.suptitle(title, x=0.012, ha="left")
     # Notebooks crop figures to their content; this rectangle protects the padding.
     figure.add_artist(Rectangle((0, 0), 1, 1, transform=figure.transFigure, color=CARD, zorder=-9))

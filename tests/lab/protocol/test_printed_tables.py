@@ -2,6 +2,7 @@
 
 import pytest
 
+from mgcore.lab.protocol import CONDITIONS, printed_tables
 from mgcore.lab.protocol.printed_tables import printed
 
 
@@ -33,3 +34,17 @@ from mgcore.lab.protocol.printed_tables import printed
 )
 def test_a_cell_is_what_its_table_prints(study, name, value):
     assert printed(study, name) == (value if value is None else pytest.approx(value))
+
+
+def test_thesis_tables_are_complete():
+    for table in (printed_tables.TABLE_4_1, printed_tables.TABLE_4_2):
+        assert list(table) == list(CONDITIONS)
+        assert all(set(row) == {"training", "validation"} for row in table.values())
+    for table in (printed_tables.TABLE_4_3, printed_tables.TABLE_4_4):
+        assert list(table) == list(CONDITIONS)
+        assert all(set(row) == set(printed_tables.STAGES) for row in table.values())
+        assert all(len(v) == len(printed_tables.COLUMNS) for row in table.values() for v in row.values())
+    # Sums of all that is printed, added up apart from this file.
+    assert sum(sum(p) for r in printed_tables.TABLE_4_1.values() for p in r.values()) == pytest.approx(
+        88.4 + 85.0 + 96.4 + 91.9 + 97.9 + 93.5 + 99.4 + 94.6 + 97.5 + 62.9 + 99.9 + 63.6
+    )
