@@ -175,8 +175,8 @@ def test_what_a_study_says_meanwhile_is_passed_on(tmp_path) -> None:
     ("arguments", "sentence"),
     [
         (["--tier", "$(class)"], "tier='$(class)'; accepted: 'smoke', 'class', 'paper'."),
-        (["--trials", "many"], "trials='many'; accepted: a whole number of at least 1."),
-        (["--tier", "class", "--trials", "0"], "trials=0; accepted: a whole number of at least 1."),
+        (["--trials", "many"], "trials must be a positive integer, got 'many'."),
+        (["--tier", "class", "--trials", "0"], "trials must be a positive integer, got 0."),
     ],
 )
 def test_reproduce_refuses_a_wrong_value_before_it_executes(book: Path, arguments, sentence):
