@@ -54,7 +54,7 @@ def test_a_run_is_held_against_the_record_of_the_book(home, capsys):
     assert "held against" not in capsys.readouterr().out  # it is that record itself
     assert main(smoke(home / "mine")) == 0
     said = capsys.readouterr().out
-    assert f"held against {committed}: Agrees: 1 trials" in said and "Does your run agree?" in said
+    assert f"held against {committed}: Agrees: 1 trial with" in said and "Does your run agree?" in said
 
 
 def test_stopping_says_where_the_study_stands(home, tiny, monkeypatch, capsys):
