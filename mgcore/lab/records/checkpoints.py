@@ -42,8 +42,12 @@ def default_cache() -> Path:
     """
     if named := os.environ.get("MGCORE_CACHE"):
         return Path(named)
-    cache = platformdirs.user_cache_path("mgcore", appauthor=False)
-    if not cache.is_absolute():  # an unexpanded "~": there is no home folder
+    try:
+        cache = platformdirs.user_cache_path("mgcore", appauthor=False)
+        found = cache.is_absolute()  # older versions of platformdirs leave the "~" as it is
+    except RuntimeError:  # newer ones raise without a home folder
+        found = False
+    if not found:
         user = os.getuid() if hasattr(os, "getuid") else "user"
         cache = Path(tempfile.gettempdir()) / f"mgcore-{user}"
     return cache / "trials"

@@ -1,9 +1,9 @@
 """Train the networks of many trials together along one axis, as a GPU needs it.
 
 After every epoch each network's checkpoint is written where
-:func:`mgcore.lab.trial.trial.run_trial` looks for it, in the same form.  The trials then run one by one as usual: each finds its networks
-trained, measures and records them.  The work of Newton's methods depends on the data, so for them
-only the coarse networks are trained together.
+:func:`mgcore.lab.trial.trial.run_trial` looks for it, in the same form.  The trials then run one by
+one as usual: each finds its networks trained, measures and records them.  The work of Newton's
+methods depends on the data, so for them only the coarse networks are trained together.
 """
 
 from __future__ import annotations

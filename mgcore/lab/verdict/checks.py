@@ -494,10 +494,10 @@ def _features(n: int, level: Tensor, tilt: Tensor, phase: Tensor) -> Tensor:
 def penalty_factor() -> Finding:
     """Decide whether the smoothness penalty requires α_coarse = 4 α_fine (thesis §3.2.1).
 
-    A smooth classifier is transferred to the fine grid; the ratio of its penalties, fine over
-    coarse, is the α_coarse/α_fine that treats both alike, for differences divided by h = 1 and h = 1/n.
-    The word is that of :func:`classifier_factor`'s rule if both ratios agree on it, else "not
-    decidable".
+    A smooth classifier is transferred to the fine grid.  The ratio of its penalties, fine over
+    coarse, is the α_coarse/α_fine that treats both alike, for differences divided by h = 1 and by
+    h = 1/n.  The word is that of :func:`classifier_factor`'s rule if both ratios agree on it, else
+    "not decidable".
     """
     zero = torch.zeros(10, 1, 1, 1, dtype=torch.float64)
     draw = seeded(2)

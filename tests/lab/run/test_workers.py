@@ -43,7 +43,7 @@ def test_devices(device, there, chosen, monkeypatch):
 def test_unknown_devices_get_one_sentence(device):
     with pytest.raises(ValueError) as raised:
         choose_device(device)
-    assert str(raised.value) == f"device={device!r}; accepted: 'auto', 'cpu', 'cuda'."
+    assert str(raised.value) == (f"device must be one of 'auto', 'cpu', 'cuda', got {device!r}.")
 
 
 def test_cuda_where_there_is_none_gets_one_sentence(monkeypatch):
@@ -51,7 +51,7 @@ def test_cuda_where_there_is_none_gets_one_sentence(monkeypatch):
     with pytest.raises(ValueError) as raised:
         choose_device("cuda")
     assert str(raised.value) == (
-        "device='cuda', but torch finds no CUDA device; accepted here: 'cpu'."
+        "device='cuda', but torch finds no CUDA device. Use 'cpu' or 'auto'."
     )
 
 

@@ -137,7 +137,7 @@ def test_a_method_decides_what_an_epoch_does_and_notes_what_it_returns(protocol)
 
 def test_sgd_is_the_method_unless_another_is_named(protocol):
     assert same(run(protocol, method=phases.sgd), run(protocol))
-    assert run(protocol, epochs=1).epoch == 1 and run(protocol).state == {}
+    assert run(protocol, epochs=1).epoch == 1 and run(protocol).method_state == {}
 
 
 @pytest.mark.parametrize("killed", [1, 2, 3])
@@ -232,7 +232,7 @@ def test_a_checkpoint_is_replaced_whole_or_not_at_all(protocol, tmp_path, monkey
         with monkeypatch.context() as patch:
             patch.setattr(os, step, full)
             with pytest.raises(
-                RecordError, match="cannot be written .No space left on device.; accepted"
+                RecordError, match="cannot be written .No space left on device.. Free some space"
             ):
                 run(protocol, file)
         assert file.read_bytes() == before

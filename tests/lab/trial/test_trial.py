@@ -1,4 +1,4 @@
-"""What one trial does: draws, arms, what they share, and what decides them."""
+"""One trial: its draws, its conditions, what they share, and what determines them."""
 
 import json
 
@@ -17,9 +17,8 @@ from mgcore.thesis.network import refine_weights
 
 
 def trial(protocol, number=0, **options):
-    kept = {}
-    result = run_trial(protocol, number, keep=kept, **options)
-    return result, kept
+    result = run_trial(protocol, number, **options)
+    return result, result["kept"]
 
 
 @pytest.fixture
@@ -36,7 +35,7 @@ def epochs(monkeypatch):
 
 
 def test_a_trial_draws_disjoint_images_anew(tiny):
-    chosen = [trial(tiny(seed=s), number)[1]["chosen"] for s, number in ((0, 0), (0, 1), (1, 0))]
+    chosen = [trial(tiny(seed=s), number)[1].indices for s, number in ((0, 0), (0, 1), (1, 0))]
     for parts in chosen:
         assert [len(part) for part in parts] == [24, 16, 12]
         assert len(torch.cat(parts).unique()) == 52
@@ -252,10 +251,9 @@ def test_the_classifier_is_trained_first_and_the_second_stage_begins_there(tiny)
             assert torch.equal(ended[name], start[name].to(ended[name]))
             assert not torch.equal(kept.phases[arm].weights[name], ended[name])
         assert not torch.equal(ended["classifier.weight"], start["classifier.weight"])
-    plain = {}
-    run_trial(tiny(), 0, keep=plain)  # where the arms begin is the baseline's
+    plain = run_trial(tiny(), 0)["kept"]  # the initial weights are the baseline's
     for arm in CONDITIONS:
-        for name, w in plain["starts"][arm].items():
+        for name, w in plain.starts[arm].items():
             assert torch.equal(kept.starts[arm][name], w)
 
 
