@@ -25,9 +25,9 @@ from mgcore.lab.choices.gap_spectra import accuracies_beside, distance
 from mgcore.lab.choices.screening import combinations
 from mgcore.lab.protocol import CONDITIONS, Protocol
 from mgcore.lab.protocol.printed_tables import TABLE_4_1, TABLE_4_2, Pairs
+from mgcore.lab.records.checkpoints import PhaseState
 from mgcore.lab.records.files import read_json
 from mgcore.lab.run.pending import run_missing
-from mgcore.lab.records.checkpoints import PhaseState
 from mgcore.lab.trial.phases import Images, run_phase
 from mgcore.lab.trial.trial import draw_split, fresh_weights, grid_images
 from mgcore.thesis.network import refine_weights
