@@ -43,12 +43,10 @@ def test_thesis_tables_are_complete():
     for table in (printed_tables.TABLE_4_3, printed_tables.TABLE_4_4):
         assert list(table) == list(CONDITIONS)
         assert all(set(row) == set(printed_tables.STAGES) for row in table.values())
-        assert all(
-            len(v) == len(printed_tables.COLUMNS) for row in table.values() for v in row.values()
-        )
+        stages = [values for row in table.values() for values in row.values()]
+        assert all(len(values) == len(printed_tables.COLUMNS) for values in stages)
     # Sums of all that is printed, added up apart from this file.
-    assert sum(
-        sum(p) for r in printed_tables.TABLE_4_1.values() for p in r.values()
-    ) == pytest.approx(
+    pairs = [pair for row in printed_tables.TABLE_4_1.values() for pair in row.values()]
+    assert sum(map(sum, pairs)) == pytest.approx(
         88.4 + 85.0 + 96.4 + 91.9 + 97.9 + 93.5 + 99.4 + 94.6 + 97.5 + 62.9 + 99.9 + 63.6
     )
