@@ -176,6 +176,10 @@ class Head(nn.Module):
         (lambda: Head(lambda x: x.view(-1, 256), nn.Linear(256, 3)), (1, 8, 8),
          "head.weight: the forward pass reshapes to a fixed size, as x.view(-1, 256) does, and "
          "would mix images. Take the sizes from the input, as x.flatten(1) does."),
+        (lambda: nn.Sequential(nn.Conv2d(1, 8, 1), nn.Flatten(0), nn.Unflatten(0, (-1, 512)),
+                               nn.Linear(512, 3)), (1, 8, 8),
+         "3.weight: the forward pass reshapes to a fixed size, as x.view(-1, 512) does, and would "
+         "mix images. Take the sizes from the input, as x.flatten(1) does."),
         (lambda: Head(nn.Flatten(), nn.Linear(144, 3), padding=0), (1, 8, 8),
          "head.weight reads maps of 6×6 → 14×14 cells, but must read exactly twice as many along "
          "each axis. Pad convolutions by half their width, and use grids that pooling divides "

@@ -36,6 +36,14 @@ def test_functions_are_seen_as_modules_are():
     assert (third.weight, third.axis, third.reads) == ("v", 1, (Factor("channel", 5),))
 
 
+def test_a_weight_that_is_transposed_twice_sums_over_its_first_axis():
+    model = nn.Module()
+    model.w = nn.Parameter(torch.randn(16, 5))
+    model.forward = lambda x: F.linear(x.flatten(1), model.w.T)
+    (use,) = trace(model, (1, 4, 4)).uses
+    assert (use.weight, use.axis, use.shape) == ("w", 0, (16, 5))
+
+
 def test_dense_layers_that_do_not_fit_are_passed():
     used = trace(ThesisCNN(8), (1, 16, 16)).uses
     assert [u.fits for u in used] == [True, True, False]
