@@ -10,7 +10,8 @@ A fault is a block of lines, blocks parted by blank lines::
 With ``=`` in place of ``!`` the change is one of form alone: the tests must pass, and the canary
 must keep its values, so that records made before it stay valid.
 
-Run as ``python tests/robustness/mutants.py [--jobs 2] [word]``; with a word, only blocks that contain it.
+Run as ``python tests/robustness/mutants.py [--jobs 2] [word]``; with a word, only blocks that
+contain it.
 """
 
 from __future__ import annotations

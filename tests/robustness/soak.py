@@ -1,7 +1,7 @@
 """Break a study in every way that a computer can, and see that nothing is lost.
 
-Run as ``python tests/robustness/soak.py [--short] [--seed N] [word]``: a line for each fault says what
-happened.  ``tests/robustness/test_soak.py`` runs the short form.
+Run as ``python tests/robustness/soak.py [--short] [--seed N] [word]``: a line for each fault says
+what happened.  ``tests/robustness/test_soak.py`` runs the short form.
 """
 
 from __future__ import annotations
