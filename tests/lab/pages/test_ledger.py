@@ -122,7 +122,7 @@ def test_an_unknown_kind_is_one_sentence(tmp_path):
     with pytest.raises(ValueError) as raised:
         read_claims(file)
     assert str(raised.value) == (
-        "claim 'x' has kind='odd'; accepted: 'numerical', 'qualitative', 'mathematical'."
+        "claim 'x': kind must be one of 'numerical', 'qualitative', 'mathematical', got 'odd'."
     )
 
 

@@ -89,7 +89,9 @@ def test_a_condition_that_does_not_exist_is_refused():
     """It was given the start of the Galerkin initialisation."""
     with pytest.raises(ValueError) as raised:
         refined_start(Protocol.printed(), 0, "copied", {})
-    assert str(raised.value) == ("arm must be one of 'new', 'transfer', 'multigrid', got 'copied'.")
+    assert str(raised.value) == (
+        "condition must be one of 'new', 'transfer', 'multigrid', got 'copied'."
+    )
 
 
 def test_help_lists_every_field_with_its_type_and_default():

@@ -1,7 +1,7 @@
 """The named studies: their protocols, what they share, and what is refused."""
 
 import pytest
-from mgcore.lab.pages.chapters import check_choice
+from mgcore.lab.pages.study_page import check_choice
 
 from mgcore.data.images import DATASETS
 from mgcore.lab import STUDIES, Protocol, study_protocol

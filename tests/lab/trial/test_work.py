@@ -73,7 +73,7 @@ def test_figures_are_points_of_three_planes():
 def test_image_steps_are_what_the_bar_is_told(tiny):
     for arms in (CONDITIONS, ("new",), ("new", "transfer")):
         ticks = []
-        run_trial(tiny(), 0, arms=arms, tick=ticks.append)
+        run_trial(tiny(), 0, conditions=arms, tick=ticks.append)
         assert sum(ticks) == image_steps(tiny(), arms)
     assert image_steps(tiny()) == 24 * 3 + 3 * 16 * 3
 
