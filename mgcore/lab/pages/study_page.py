@@ -53,7 +53,7 @@ def check_choice(
     choose_device(device)
     if dataset == "auto":
         dataset = default_dataset(tier)
-    elif dataset not in DATASETS:
+    elif not isinstance(dataset, str) or dataset not in DATASETS:
         options = one_of(("auto", *DATASETS))
         raise ValueError(f"dataset must be one of {options}, got {dataset!r}.")
     return study_protocol(study, tier, dataset, seed)
