@@ -25,7 +25,10 @@ CHAPTERS = notebooks.chapters()
 # Cells whose output nbval does not compare: chapter, first line of the cell, and why. Only time,
 # date, device, a glued figure or a drawing in SVG are reasons.
 NBVAL_EXCEPTIONS: dict[tuple[str, str], str] = {
-    ("baseline", 'live = study_page.run_live("baseline-original")'): "a progress bar tells the time",
+    (
+        "baseline",
+        'live = study_page.run_live("baseline-original")',
+    ): "a progress bar tells the time",
     ("pooling", 'live = study_page.run_live("pooling-prolonged")'): "a progress bar tells the time",
 }
 

@@ -9,6 +9,7 @@ import pytest
 from mgcore.lab.figures import background
 
 RNG = np.random.default_rng(4)
+DENSE = RNG.normal(size=(9, 9))  # drawn once: a figure is made twice of the same data
 DIGITS = {n: RNG.random((3, n, n)) for n in (6, 12)}
 MAPS = {"one": {"ink": RNG.random((5, 5)), "slope": RNG.normal(size=(5, 5))},
         "two": {"ink": np.zeros((5, 5))}}  # fmt: skip
@@ -30,7 +31,7 @@ def sample_figures():
         "losses": lambda: background.losses(),
         "descents": lambda: background.descents(PATHS, EPOCHS),
         "overfitting": lambda: background.overfitting(FEW, 64, GAPS, SIZES),
-        "operators": lambda: background.operators(STENCIL, RNG.normal(size=(9, 9))),
+        "operators": lambda: background.operators(STENCIL, DENSE),
         "depths": lambda: background.depths(CURVES),
     }
 

@@ -1,11 +1,11 @@
 """The named studies: their protocols, what they share, and what is refused."""
 
 import pytest
-from mgcore.lab.pages.study_page import check_choice
 
 from mgcore.data.images import DATASETS
 from mgcore.lab import STUDIES, Protocol, study_protocol
 from mgcore.lab.cli import main
+from mgcore.lab.pages.study_page import check_choice
 from mgcore.lab.trial.trial import COARSE_FIELDS
 
 PACKAGE = {"newton": "meganet"}
