@@ -33,7 +33,7 @@ def check(edition: str) -> str:
         Where it is none.
     """
     if edition not in EDITIONS:
-        raise SystemExit(f"edition={edition!r}; accepted: {', '.join(EDITIONS)}.")
+        raise SystemExit(f"edition must be one of {', '.join(EDITIONS)}, got {edition!r}.")
     return edition
 
 

@@ -77,7 +77,8 @@ def fill(book: Book) -> None:
 def _writer(name: str, page: Path) -> Callable[[Book], str]:
     if name not in PARTS:
         raise SystemExit(
-            f"{page.name} asks for a part {name!r}; accepted: {', '.join(sorted(PARTS))}."
+            f"{page.name} asks for a part {name!r}, which nothing generates. "
+            f"Parts are {', '.join(sorted(PARTS))}."
         )
     module, _, function = PARTS[name].partition(":")
     return getattr(importlib.import_module(module), function)

@@ -109,8 +109,8 @@ def _option(entry: dict[str, Any], where: str) -> Option:
     unknown = set(entry) - {"text", "why", "right", "value", "format"}
     if unknown or not {"text", "why"} <= set(entry):
         raise TeachingError(
-            f"{where}: an option has {', '.join(sorted(entry))}; accepted: text and why, besides "
-            "right, value and format."
+            f"{where}: an option has {', '.join(sorted(entry))}. It must have text and why, and "
+            "may have right, value and format."
         )
     text, computed = str(entry["text"]), "value" in entry
     if computed:
@@ -136,11 +136,15 @@ def read(chapter: str, folder: Path = FOLDER) -> Teaching:
         return Teaching()
     content = yaml.safe_load(file.read_text("utf-8")) or {}
     if unknown := set(content) - {"quiz", "mistakes", "minutes"}:
-        raise TeachingError(f"{file.name}: {sorted(unknown)}; accepted: quiz, mistakes, minutes.")
+        raise TeachingError(
+            f"{file.name}: {sorted(unknown)}: unknown. A file has quiz, mistakes and minutes."
+        )
     minutes = content.get("minutes", {})
     for label, count in minutes.items():
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise TeachingError(f"{file.name}: {label} has minutes={count!r}; accepted: 1, 2, ….")
+            raise TeachingError(
+                f"{file.name}: {label} has minutes={count!r}. Give a positive whole number."
+            )
     questions = []
     for number, entry in enumerate(content.get("quiz", []), 1):
         where = f"{file.name}, question {number}"

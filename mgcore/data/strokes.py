@@ -130,7 +130,7 @@ def stroke_digits(
     seed = _integer("seed", seed, 0, bits=64)
     start = _integer("start", start, 0, bits=64)
     if dtype not in (torch.float32, torch.float64):
-        raise ValueError(f"dtype is {dtype!r}; accepted are torch.float32 and torch.float64.")
+        raise ValueError(f"dtype must be torch.float32 or torch.float64, got {dtype!r}.")
 
     # Float64 numbers held per image: factors, product and exponential, geometry. Chunks of 8 MB
     # stay near the processor's cache; only one image of n > 600 takes more.
@@ -151,7 +151,7 @@ def _integer(name: str, value: object, least: int, bits: int | None = None) -> i
     whole = isinstance(value, Integral) and not isinstance(value, bool)
     if not whole or value < least or (bits and value >= 2**bits):
         span = f"from {least} to 2**{bits} - 1" if bits else f"at least {least}"
-        raise ValueError(f"{name} is {value!r}; accepted is an integer {span}.")
+        raise ValueError(f"{name} must be an integer {span}, got {value!r}.")
     return int(value)
 
 

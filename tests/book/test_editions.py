@@ -86,7 +86,9 @@ def test_no_seconds_are_told_that_nobody_measured() -> None:
 
 
 def test_an_unknown_edition_gets_one_sentence() -> None:
-    with pytest.raises(SystemExit, match="^edition='x'; accepted: book, student, instructor.$"):
+    with pytest.raises(
+        SystemExit, match="^edition must be one of book, student, instructor, got 'x'.$"
+    ):
         editions.check("x")
 
 

@@ -79,11 +79,11 @@ def test_the_right_answer_stands_anywhere() -> None:
          "question 1: exactly one option must be right."),
         (QUESTION + "  - {text: a, why: b, right: true}\n  - {text: a, why: c}\n",
          "question 1: two options read the same."),
-        (QUESTION + "  - {text: a}\n", "accepted: text and why, besides"),
+        (QUESTION + "  - {text: a}\n", "It must have text and why"),
         (QUESTION + '  - {text: "{value}", value: 1 / 0, why: b}\n', "cannot be computed"),
-        ("colour: red\n", "accepted: quiz, mistakes, minutes"),
-        ("minutes: {ex-a: soon}\n", "ex-a has minutes='soon'; accepted: 1, 2"),
-        ("minutes: {ex-a: 0}\n", "ex-a has minutes=0; accepted: 1, 2"),
+        ("colour: red\n", "A file has quiz, mistakes and minutes"),
+        ("minutes: {ex-a: soon}\n", "ex-a has minutes='soon'. Give a positive"),
+        ("minutes: {ex-a: 0}\n", "ex-a has minutes=0. Give a positive"),
     ],
 )  # fmt: skip
 def test_faults_get_one_sentence(tmp_path, text: str, sentence: str) -> None:

@@ -387,19 +387,29 @@ def _mean(trials: Sequence[Trial], condition: str, epoch: int, images: str) -> s
 _LANDSCAPE = {"radius": 2, "reach": 1, "curvature": 2, "rayleigh": 4, "loss": 2}  # and decimals
 
 
+def _measure_rows(
+    studies: Studies, networks: Sequence[str], kind: str, digits: Mapping[str, int]
+) -> list[list[str]]:
+    """Return a row for each network of each study: the means of some measures, by their digits."""
+    return [
+        [
+            f"{heading}\n{network}",
+            *(
+                mean_with_interval(values(study, f"{kind}.{network}.{measure}"), places)
+                for measure, places in digits.items()
+            ),
+        ]
+        for heading, study in studies.items()
+        for network in networks
+    ]
+
+
 def landscape_table(studies: Studies, caption: str = "") -> Table:
     """Return the distance at which the loss around each network doubles, and its curvature.
 
     Geometric means over directions and trials with 95 % intervals over trials.
     """
-    rows = []
-    for heading, study in studies.items():
-        for network in ("coarse", "transfer", "multigrid"):
-            cells = [
-                mean_with_interval(values(study, f"landscape.{network}.{what}"), digits)
-                for what, digits in _LANDSCAPE.items()
-            ]
-            rows.append([f"{heading}\n{network}", *cells])
+    rows = _measure_rows(studies, ("coarse", "transfer", "multigrid"), "landscape", _LANDSCAPE)
     return Table(
         ["network", "radius\n× filters", "radius\nabsolute", "curvature\n× filters",
          "curvature\nabsolute", "loss\nthere"],
@@ -412,14 +422,12 @@ def landscape_table(studies: Studies, caption: str = "") -> Table:
 
 def survival_table(studies: Studies, caption: str = "") -> Table:
     """Return the correlation of feature maps after the second convolution with the input."""
-    rows = []
-    for heading, study in studies.items():
-        for condition in CONDITIONS:
-            cells = [
-                mean_with_interval(values(study, f"survival.{condition}.conv2.{what}"), 3)
-                for what in ("mean", "best", "silent")
-            ]
-            rows.append([f"{heading}\n{condition}", *cells])
+    rows = _measure_rows(
+        studies,
+        CONDITIONS,
+        "survival",
+        dict.fromkeys(("conv2.mean", "conv2.best", "conv2.silent"), 3),
+    )
     return Table(
         ["network", "all channels", "best channel", "silent maps"], rows,
         f"{caption} Largest absolute correlation with the input over shifts, after the second "
@@ -430,14 +438,9 @@ def survival_table(studies: Studies, caption: str = "") -> Table:
 
 def preparation_table(studies: Studies, caption: str = "") -> Table:
     """Return validation accuracy on original and on smoothed images (P R x)."""
-    rows = []
-    for heading, study in studies.items():
-        for condition in CONDITIONS:
-            cells = [
-                mean_with_interval(values(study, f"preparation.{condition}.{how}"), 1)
-                for how in ("original", "prolonged")
-            ]
-            rows.append([f"{heading}\n{condition}", *cells])
+    rows = _measure_rows(
+        studies, CONDITIONS, "preparation", dict.fromkeys(("original", "prolonged"), 1)
+    )
     return Table(
         ["trained on", "validated on\nimages as they are", "validated on\nP R x"], rows,
         f"{caption} Validation accuracy in % after the last epoch. {_INTERVALS}".strip(),

@@ -88,13 +88,13 @@ class Table:
         """Refuse ragged rows."""
         if self.anchors and len(self.anchors) != len(self.rows):
             raise ValueError(
-                f"anchors are {len(self.anchors)}; accepted: one for each of {len(self.rows)} rows."
+                f"anchors must be one for each of {len(self.rows)} rows, got {len(self.anchors)}."
             )
         for row in self.rows:
             if len(row) != len(self.columns):
                 raise ValueError(
-                    f"rows has one of {len(row)} cells; accepted: {len(self.columns)}, one for "
-                    "each column."
+                    f"a row must have {len(self.columns)} cells, one for each column, "
+                    f"got {len(row)}."
                 )
 
     def __repr__(self) -> str:
