@@ -71,7 +71,7 @@ def chapters(book: Book) -> str:
 
 
 def records(book: Book) -> str:
-    """Return a row for each record: trials, data, machine, date, cost, and what the canary says."""
+    """Return a row for each record: trials, data, machine, date, cost, and whether the fingerprint is current."""
     from mgcore.lab.run.fingerprint import still_holds
 
     rows = []
@@ -92,7 +92,7 @@ def records(book: Book) -> str:
     caption = (
         "The records. The time of a trial is minutes of one core, training and evaluation, the "
         "shared coarse network included, whichever study trained it. "
-        "*Current*: today's code gives the {term}`canary`'s stored values."
+        "*Current*: today's code gives the stored values of the {term}`fingerprint`."
     )
     heads = ["study", "tier", "trials", "data", "machine", "date", "minutes a trial", "freshness"]
     return table(caption, heads, rows)
