@@ -71,7 +71,7 @@ def chapters(book: Book) -> str:
 
 
 def records(book: Book) -> str:
-    """Return a row for each record: trials, data, machine, date, cost, and whether the fingerprint is current."""
+    """Return a row for each record: trials, data, machine, date, cost, freshness."""
     from mgcore.lab.run.fingerprint import still_holds
 
     rows = []
