@@ -6,12 +6,11 @@ import os
 import signal
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
+from filelock import FileLock, Timeout
 from notebooks import ROOT
 
 LOCK = ROOT / "_build" / ".lock"
@@ -54,33 +53,19 @@ def alone(file: Path) -> Iterator[None]:
     SystemExit
         Where the file cannot be written.
     """
+    lock = FileLock(file)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        held = open(file, "a", encoding="utf-8")
+        lock.acquire(timeout=0)
+    except Timeout:
+        print("Another command is at work in this folder; waiting for it.", file=sys.stderr)
+        lock.acquire()
     except OSError as error:
         raise SystemExit(
             f"{file.parent} cannot be written ({error.strerror}). Copy the project to a folder "
             "that you may write to."
         ) from None
-    with held:
-        if not _take(held):
-            print("Another command is at work in this folder; waiting for it.", file=sys.stderr)
-            while not _take(held):
-                time.sleep(0.5)
-        yield
-
-
-def _take(file: IO[str]) -> bool:
-    """Try to lock an open file; return whether it is locked now."""
     try:
-        if os.name == "nt":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+        yield
+    finally:
+        lock.release()
