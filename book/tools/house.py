@@ -133,8 +133,8 @@ def rooms(root: Path, package: str, name: str) -> list[str]:
     return sorted(p.stem for p in folder.glob("*.py") if p.stem != "__init__")
 
 
-LINE, COLUMN, GAP, TOP = 15, 158, 16, 30
-COLUMNS = 6  # in a row of the picture
+LINE, COLUMN, GAP, TOP = 15, 170, 18, 30
+COLUMNS = 4  # in a row of the picture, which is then as wide as a page
 
 
 def picture(root: Path = ROOT) -> str:
@@ -155,7 +155,7 @@ def picture(root: Path = ROOT) -> str:
                     height = LINE * (len(lines) + 2) + 12
                     parts += _box(x, place, height, colour, name, lines)
                     place += height + 10
-                if first + number + 1 < len(columns) and number + 1 < COLUMNS:
+                if first + number + 1 < len(columns):
                     middle, edge = y + 24, x + COLUMN + 4
                     parts.append(
                         f'<path d="M{edge} {middle}l8 7-8 7" fill="none" stroke="#595959"/>'
@@ -193,4 +193,8 @@ def figure(book: Book) -> str:
         order = [", ".join(w for w in level if w != "lab") for level in levels(ROOT, package)]
         words.append(f"{package}: {'; then '.join(part for part in order if part)}")
     alt = "The wings in columns. Each imports only from columns to its left. " + ". ".join(words)
-    return f"```{{figure}} house.svg\n:alt: {alt}.\nThe house, drawn from the imports.\n```"
+    caption = (
+        "The wings of mgcore and mgcore.lab with their modules, drawn from the imports. Read each "
+        "row from the left: a wing imports only from wings before it."
+    )
+    return f"```{{figure}} house.svg\n:alt: {alt}.\n{caption}\n```"
