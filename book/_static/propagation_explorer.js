@@ -1,6 +1,6 @@
 /* The propagation explorer: a digit in the layers of three networks, epoch by epoch of retraining.
    Maps and numbers are recorded, by book/tools/propagation_data.py, and nothing is computed here
-   but shades of grey. tests/book/test_propagation_explorer.py holds the pictures to the record. */
+   but shades of grey. tests/book/test_explorer_of_propagation.py holds the pictures to the record. */
 (() => {
   "use strict";
   const root = document.getElementById("propagation-explorer");
