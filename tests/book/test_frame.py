@@ -1,6 +1,5 @@
 """What the repository promises before anything runs: lock, Makefile, committed chapters."""
 
-import ast
 import io
 import os
 import re
