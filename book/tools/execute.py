@@ -26,6 +26,8 @@ from notebooks import ROOT
 
 OUT = ROOT / "_build" / "executed"
 PROGRESS = "progress.txt"  # what the study under way says, below the output folder
+# Two kernels that start at the same moment can choose the same free port, and one of them dies.
+STARTS, NOT_STARTED = 3, "Kernel died before replying"
 GRACE = 8.0  # seconds that an interrupted chapter has to end its kernel
 SAY = 60.0  # seconds without a finished chapter after which a line says what is awaited
 NAMED = ("tier", "trials", "device", "dataset", "seed")
@@ -182,24 +184,27 @@ def run(path: Path, values: Parameters, out: Path, position: int, watched: bool)
     target.parent.mkdir(parents=True, exist_ok=True)
     running, failed = target.with_suffix(".running.ipynb"), target.with_suffix(".failed.ipynb")
     bar = {"desc": path.stem, "position": position, "leave": True, "disable": not watched}
-    try:
-        papermill.execute_notebook(
-            ROOT / path, running, values, kernel_name="python3", language="python",
-            kernel_manager_class=_own_kernel(), cwd=ROOT / path.parent, progress_bar=bar,
-            execution_timeout=None, autosave_cell_every=0,
-            extra_arguments=["--log-level=CRITICAL"],
-        )  # fmt: skip
-    except PapermillExecutionError as error:
-        running.replace(failed)
-        said = " ".join(str(error.evalue).split()) or "no message"
-        return (
-            f"{path} stopped in cell [{error.exec_count}] with {error.ename}: {said} "
-            f"(traceback in {os.path.relpath(failed)})"
-        )
-    except Exception as error:
-        running.unlink(missing_ok=True)
-        said = " ".join(str(error).split())
-        return f"{path} could not be executed: {type(error).__name__}: {said}"
+    for start in range(1, STARTS + 1):
+        try:
+            papermill.execute_notebook(
+                ROOT / path, running, values, kernel_name="python3", language="python",
+                kernel_manager_class=_own_kernel(), cwd=ROOT / path.parent, progress_bar=bar,
+                execution_timeout=None, autosave_cell_every=0,
+                extra_arguments=["--log-level=CRITICAL"],
+            )  # fmt: skip
+            break
+        except PapermillExecutionError as error:
+            running.replace(failed)
+            said = " ".join(str(error.evalue).split()) or "no message"
+            return (
+                f"{path} stopped in cell [{error.exec_count}] with {error.ename}: {said} "
+                f"(traceback in {os.path.relpath(failed)})"
+            )
+        except Exception as error:
+            running.unlink(missing_ok=True)
+            said = " ".join(str(error).split())
+            if start == STARTS or NOT_STARTED not in said:
+                return f"{path} could not be executed: {type(error).__name__}: {said}"
     failed.unlink(missing_ok=True)
     running.replace(target)
     return None

@@ -360,3 +360,24 @@ def test_reproduce_without_trials_takes_the_number_of_the_tier() -> None:
         "tier": "class", "trials": 7, "seed": 1,
     }  # fmt: skip
     assert reproduce.completed({}, {"tier"}) == {"tier": "class"}
+
+
+def test_a_kernel_that_does_not_start_is_started_again(monkeypatch, tmp_path) -> None:
+    """Two kernels that start at once can choose the same port."""
+    import papermill
+
+    tries = []
+
+    def start(source, target, *_, **__):
+        tries.append(target)
+        if len(tries) < execute.STARTS:
+            raise RuntimeError("Kernel died before replying to kernel_info")
+        Path(target).write_text("{}")
+
+    monkeypatch.setattr(papermill, "execute_notebook", start)
+    assert execute.run(Path("book/gap.ipynb"), {}, tmp_path, 0, False) is None
+    assert len(tries) == execute.STARTS and (tmp_path / "book" / "gap.ipynb").exists()
+    tries[:] = []
+    monkeypatch.setattr(execute, "STARTS", 2)
+    monkeypatch.setattr(papermill, "execute_notebook", lambda *_, **__: 1 / 0)
+    assert "ZeroDivisionError" in execute.run(Path("book/gap.ipynb"), {}, tmp_path, 0, False)
