@@ -39,7 +39,7 @@ def check() -> list[list[str]]:
     return [
         ["-m", "ruff", "check", "."],
         ["-m", "ruff", "format", "--check", "."],
-        ["-m", "pyright"],
+        ["-m", "mypy"],
         [*PYTEST, "-q", "-m", "not slow", "tests", *suites],
     ]
 

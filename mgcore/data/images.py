@@ -15,7 +15,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from mgcore.data.published import PUBLISHED
+from mgcore.data.published import PUBLISHED, Published
 from mgcore.data.strokes import stroke_digits
 from mgcore.grids import prolong, restrict
 
@@ -120,13 +120,14 @@ def _strokes(count: int, resolution: int, root: str | None) -> tuple[Tensor, Ten
     return images, labels, hashlib.sha256(rounded.numpy().tobytes()).hexdigest()
 
 
+def _reader(source: Published) -> Callable[[int, int, str | None], tuple[Tensor, Tensor, str]]:
+    """Return how a published data set is read: whole, whatever number of images is asked for."""
+    return lambda count, resolution, root: source.read(root)
+
+
 # Every data set that a study can name.
 DATASETS: dict[str, DataSet] = {
-    name: DataSet(
-        lambda count, resolution, root, source=source: source.read(root),
-        source.resolution,
-        source.count,
-    )
+    name: DataSet(_reader(source), source.resolution, source.count)
     for name, source in PUBLISHED.items()
 } | {"strokes": DataSet(_strokes)}
 

@@ -148,11 +148,11 @@ def stroke_digits(
 
 def _integer(name: str, value: object, least: int, bits: int | None = None) -> int:
     """`value` as an int, or a ValueError that names the argument."""
-    whole = isinstance(value, Integral) and not isinstance(value, bool)
-    if not whole or value < least or (bits and value >= 2**bits):
+    whole = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None
+    if whole is None or whole < least or (bits and whole >= 2**bits):
         span = f"from {least} to 2**{bits} - 1" if bits else f"at least {least}"
         raise ValueError(f"{name} must be an integer {span}, got {value!r}.")
-    return int(value)
+    return whole
 
 
 @lru_cache(maxsize=1)

@@ -187,7 +187,11 @@ def original_newton(
         norm = float(torch.cat([part.gradient for part in parts]).norm())
         if norm < GTOL * max(1.0, found[0].gradient_norm if found else 0.0):
             break
-        step = block_newton_step(parts, start, lambda s, x=x: value(x + torch.cat(s)), share)
+
+        def value_after(steps: list[Tensor], x: Tensor = x) -> float:
+            return value(x + torch.cat(steps))
+
+        step = block_newton_step(parts, start, value_after, share)
         factor = share * 0.5 ** (step.nfev - 1)
         x, share = x + torch.cat(step.steps), step.share
         found.append(

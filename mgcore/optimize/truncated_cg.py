@@ -179,7 +179,11 @@ class Subproblem:
         """
         if self._end is None:
             try:
-                self._end = _solve(*self._arguments, radius, *self._options, self._segments)
+                hvp, gradient = self._arguments
+                tolerance, iterations, preconditioner = self._options
+                self._end = _solve(
+                    hvp, gradient, radius, tolerance, iterations, preconditioner, self._segments
+                )
             except NotFiniteError as error:
                 self._end = error
                 raise

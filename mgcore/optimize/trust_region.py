@@ -336,7 +336,12 @@ def trust_region(
             solve = _solver(here, fixed, cap, preconditioner)
 
         old_radius, old_x = radius, x
-        result = _iterate(here.value, lambda y, k=k: value(y, k), x, radius, max_radius, eta, solve)
+        assert solve is not None  # made above, for every new point
+
+        def value_here(y: Tensor, k: int = k) -> float:
+            return value(y, k)
+
+        result = _iterate(here.value, value_here, x, radius, max_radius, eta, solve)
         step, x, radius = result.step, result.x, result.radius
         nit, nfev, nhev = nit + 1, nfev + result.finite, nhev + step.iterations
         boundary_steps += step.hits_boundary

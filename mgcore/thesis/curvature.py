@@ -8,17 +8,19 @@ differentiates the gradient anew, in chunks of images.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mgcore.optimize.truncated_cg import Product
 from mgcore.optimize.trust_region import LocalModel
 from mgcore.thesis.hessian_products import Linearised, softmax_hessian
 from mgcore.thesis.network import Weights
 from mgcore.thesis.objective import Objective
 
 HESSIANS = ("full", "gauss-newton")
+PartsProduct = Callable[[Weights], Tensor]  # directions by name ↦ a flat vector
 MEMORY = 3 * 2**30  # largest size of the kept results, in bytes
 
 
@@ -139,7 +141,7 @@ def _penalty(objective: Objective, weights: Weights) -> float:
 
 def _kept(
     objective: Objective, leaves: Weights, images: Tensor, labels: Tensor, hessian: str
-) -> tuple[float, Tensor, Product]:
+) -> tuple[float, Tensor, PartsProduct]:
     passed = Linearised(objective, leaves, images, labels)
 
     def product(parts: Weights) -> Tensor:
@@ -150,7 +152,7 @@ def _kept(
 
 def _chunked(
     objective: Objective, leaves: Weights, images: Tensor, labels: Tensor, hessian: str, chunk: int
-) -> tuple[float, Tensor, Product]:
+) -> tuple[float, Tensor, PartsProduct]:
     """Sum over chunks, each weighed by its share of the images; products keep no graph."""
     pieces = list(zip(images.split(chunk), labels.split(chunk), strict=True))
     shares = [len(y) / len(labels) for _, y in pieces]
@@ -169,7 +171,8 @@ def _chunked(
         return flatten(torch.func.jvp(slope, (fixed,), (dict(parts),))[1])
 
     def gauss_newton(x: Tensor, y: Tensor, parts: Weights) -> Tensor:
-        logits, pushed = torch.func.jvp(lambda w: objective.logits(w, x), (fixed,), (dict(parts),))
+        pair = torch.func.jvp(lambda w: objective.logits(w, x), (fixed,), (dict(parts),))
+        logits, pushed = pair[0], pair[1]
         curved = softmax_hessian(logits.softmax(dim=1), pushed)
         with torch.enable_grad():
             back = torch.autograd.grad(objective.logits(leaves, x), variables, curved)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +22,7 @@ from mgcore.thesis.dct_smoothing import smooth_by_dct
 WIDTHS = (32, 64)  # channels after the first and the second convolution (§3.2)
 CLASSES = 10
 PADDINGS = ("zeros", "circular")
+Padding = Literal["zeros", "circular"]
 STENCIL_SCALES = ("flat", "meganet", "he")
 STENCILS = ("conv1.weight", "conv2.weight")
 CLASSIFIER = "classifier.weight"
@@ -118,8 +120,9 @@ class ThesisCNN(nn.Module):
         if padding not in PADDINGS:
             raise ValueError(f"padding must be 'zeros' or 'circular', got {padding!r}.")
         self.pooling, self.padding = bool(pooling), padding
-        self.conv1 = nn.Conv2d(1, WIDTHS[0], 3, padding=1, padding_mode=padding, bias=False)
-        self.conv2 = nn.Conv2d(*WIDTHS, 3, padding=1, padding_mode=padding, bias=False)
+        mode = cast(Padding, padding)
+        self.conv1 = nn.Conv2d(1, WIDTHS[0], 3, padding=1, padding_mode=mode, bias=False)
+        self.conv2 = nn.Conv2d(*WIDTHS, 3, padding=1, padding_mode=mode, bias=False)
         side = map_side(resolution, pooling)
         self.classifier = _Classifier(WIDTHS[1] * side**2, CLASSES, bias=classifier_bias)
 

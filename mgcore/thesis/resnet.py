@@ -9,15 +9,16 @@ dictionary of weights, for many networks at once; :class:`ResNet` is the same as
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mgcore.thesis.network import CLASSES, CLASSIFIER, PADDINGS, Weights
+from mgcore.thesis.network import CLASSES, CLASSIFIER, PADDINGS, Padding, Weights
 
-ACTIVATIONS = {"tanh": torch.tanh, "relu": F.relu}
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"tanh": torch.tanh, "relu": F.relu}
 OPENING = "open.weight"
 
 
@@ -223,7 +224,8 @@ class ResNet(nn.Module):
         self.h, self.activation, self.padding, self.second = h, activation, padding, bool(second)
 
         def convolution(channels: int) -> nn.Conv2d:
-            made = nn.Conv2d(channels, width, 3, padding=1, padding_mode=padding, bias=False)
+            mode = cast(Padding, padding)
+            made = nn.Conv2d(channels, width, 3, padding=1, padding_mode=mode, bias=False)
             nn.init.normal_(made.weight, std=1 / math.sqrt(9 * channels))
             return made
 
@@ -245,6 +247,7 @@ class ResNet(nn.Module):
         """Return logits (batch, 10) for images (batch, 1, n, n)."""
         x = self.open(images)
         for parts in self.layers:
+            assert isinstance(parts, nn.ModuleDict)
             f = ACTIVATIONS[self.activation](parts["first"](x))
             x = x + self.h * (parts["second"](f) if self.second else f)
         return self.classifier(x.flatten(1))

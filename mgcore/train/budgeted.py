@@ -297,7 +297,8 @@ def train(
                 value.backward()
                 return value
 
-            descent.step(closure)
+            # The stub of torch asks for a float; the closures of torch return a tensor.
+            descent.step(closure)  # type: ignore[arg-type]
             steps, work = steps + 1, work + evaluations * cost
             seen = [a + evaluations * b for a, b in zip(seen, counts, strict=True)]
     seconds = time.perf_counter() - began

@@ -192,10 +192,11 @@ def multilevel_loss(
             f"batches must be {1 + grids.depth}, one for each grid, the finest first; "
             f"got {len(batches)}."
         )
-    total = None
+    total: Tensor | None = None
     for level, (images, labels) in enumerate(batches):
         term = loss(grids(grids.restricted(images, level), level), labels)
         if level < grids.depth:
             term = term - loss(grids(grids.restricted(images, level + 1), level + 1), labels)
         total = term if total is None else total + term
+    assert total is not None  # there is at least one grid
     return total

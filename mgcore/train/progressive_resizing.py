@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import time
 from collections import Counter
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -87,7 +88,7 @@ def progressive_resizing(
     optimizer: Optimizer = SGD,
     loss: Loss = F.cross_entropy,
     generator: torch.Generator | None = None,
-    **schedule: float,
+    **schedule: Any,
 ) -> tuple[nn.Module, Spent]:
     """Train a copy of a network on images of growing size, with the same weights for every size.
 
@@ -128,7 +129,8 @@ def progressive_resizing(
         raise ValueError(f"mode must be 'nearest' or 'bilinear', got {mode!r}.")
     began = time.perf_counter()
     generator = generator or torch.Generator().manual_seed(0)
-    model, draw, seen = copy.deepcopy(model), level.draw(generator), Counter()
+    model, draw = copy.deepcopy(model), level.draw(generator)
+    seen: Counter[int] = Counter()
     sizes = _affordable(level.budget / batch, size, schedule)
     if level.budget and not sizes:
         raise ValueError(
@@ -154,7 +156,8 @@ def progressive_resizing(
                 value.backward()
                 return value
 
-            descent.step(closure)
+            # The stub of torch asks for a float; the closures of torch return a tensor.
+            descent.step(closure)  # type: ignore[arg-type]
             seen[n] += evaluations * len(images)
     seconds = time.perf_counter() - began
     counts = dict(sorted(seen.items(), reverse=True))
@@ -174,7 +177,7 @@ def _flops(model: nn.Module, channels: int, n: int) -> float:
         ) from error
 
 
-def _affordable(budget: float, full: int, schedule: dict[str, float]) -> list[int]:
+def _affordable(budget: float, full: int, schedule: dict[str, Any]) -> list[int]:
     """Return the longest schedule whose steps cost at most `budget` steps at full size."""
 
     def cost(steps: int) -> float:
