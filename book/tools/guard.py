@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -13,6 +12,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from notebooks import ROOT
 
+from mgcore.lab.cli import stop_on_signals
+
 LOCK = ROOT / "_build" / ".lock"
 
 
@@ -21,7 +22,7 @@ def until_stopped(main: Callable[[], int]) -> int:
 
     A second tool in the same checkout waits until the first has ended.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    stop_on_signals()
     try:
         have_home()
         with alone(LOCK):

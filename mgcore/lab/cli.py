@@ -6,11 +6,13 @@ stand in the functions that need them, so that help, version, list and usage err
 
 from __future__ import annotations
 
+import _thread
 import argparse
 import difflib
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -26,6 +28,8 @@ from mgcore.lab.protocol.studies import (
 )
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from mgcore.lab.protocol import Protocol
     from mgcore.lab.records.record import Record
 
@@ -439,12 +443,35 @@ COMMANDS = {
 }  # fmt: skip
 
 
+def stop_on_signals() -> None:
+    """Let Ctrl-C and SIGTERM raise KeyboardInterrupt, but never inside an import.
+
+    Numpy and scipy catch the exception while they are imported and fail later in other ways
+    (RecursionError).  A signal that arrives during an import takes effect when the import is done.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            again = threading.Timer(0.05, os.kill, (os.getpid(), number))
+            if os.name == "nt":  # os.kill would end the process there
+                again = threading.Timer(0.05, _thread.interrupt_main, (number,))
+            again.daemon = True
+            again.start()
+            return
+        frame = frame.f_back
+    raise KeyboardInterrupt
+
+
 def main(given: list[str] | None = None) -> int:
     """Run a command and return its exit status; an error is one sentence on standard error."""
     for stream in (sys.stdout, sys.stderr):  # an ASCII terminal shows "?" for a letter it lacks
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace", line_buffering=True)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop as for Ctrl-C
+    stop_on_signals()
     try:
         options = read_arguments(given)
         status = COMMANDS[options.command](options)

@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from types import SimpleNamespace
@@ -310,13 +309,27 @@ def test_an_ascii_terminal_gets_its_output(monkeypatch):
     assert process.communicate() == ("28?28\n", "") and process.returncode == 0
 
 
-def test_ctrl_c_in_the_first_seconds_is_one_sentence(tmp_path):
-    process = started("plan", "--tier", "class", cwd=tmp_path)
-    time.sleep(0.6)  # torch is being imported
-    process.send_signal(signal.SIGINT)
-    message = process.communicate(timeout=60)[1]
-    assert process.returncode == 130, message
-    assert message.splitlines()[-1].startswith("mgcore: stopped; ") and "Traceback" not in message
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_during_an_import_waits_for_its_end(tmp_path, number):
+    """Issue 22.12: numpy and scipy, interrupted while imported, failed with a RecursionError."""
+    (tmp_path / "slow.py").write_text(
+        "try:\n"
+        "    print('importing', flush=True)\n"
+        "    deadline = __import__('time').time() + 1\n"
+        "    while __import__('time').time() < deadline: pass\n"
+        "except BaseException:\n"
+        "    print('swallowed')\n"
+        "print('imported', flush=True)\n"
+    )
+    code = "import time, mgcore.lab.cli as c\n"
+    code += "def command(_):\n    import slow\n    time.sleep(60)\n"
+    code += "c.COMMANDS['list'] = command\nimport sys; sys.exit(c.main(['list']))"
+    process = started(code=code, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(tmp_path)})
+    assert process.stdout.readline() == "importing\n"
+    process.send_signal(number)
+    output, message = process.communicate(timeout=30)
+    assert (process.returncode, output) == (130, "imported\n"), message
+    assert message.startswith("mgcore: stopped; ") and message.count("\n") == 1
 
 
 def test_run_and_verify_outside_the_project_with_a_record(tmp_path, monkeypatch, tiny, capsys):
