@@ -143,9 +143,9 @@ def read_arguments(given: list[str] | None) -> argparse.Namespace:
     verify.add_argument("records", type=Path, nargs="*", help="folders (default: the book's)")
     verify.add_argument("--against", type=Path, help="folder of the record to compare with")
 
-    measured = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    measured = _Parser(add_help=False, argument_default=argparse.SUPPRESS)
     measured.add_argument("--repeats", type=_count, help="runs; medians are shown (default: 1)")
-    output = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    output = _Parser(add_help=False, argument_default=argparse.SUPPRESS)
     output.add_argument("--json", type=Path, help="file for the measurements")
     bench = commands.add_parser(
         "bench", help=(summary := "measure this machine"), parents=[measured, output],

@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from statistics import fmean
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict, cast
 
 import numpy as np
 from torch import Tensor
@@ -137,7 +137,7 @@ def run_design(run: int, seed: int, **changes: Any) -> dict[str, Any]:
     digits, chosen = draw_split(first, run)
     images = grid_images(first, digits, chosen, "coarse")
     trained = _train(first, run, "coarse", fresh_weights(first, run, "coarse"), images)
-    coarse = trained and trained.weights
+    coarse = trained.weights if trained else None
     universes: list[dict[str, Any]] = []
     random: dict[Any, Accuracies | None] = {}
     for within, world in zip(fine_choices(), worlds, strict=True):
@@ -207,7 +207,7 @@ def read_multiverse(folder: Path) -> list[Outcome]:
     """Return the outcome of every recorded universe with every seed."""
     contents = [read_json(file) for file in sorted(folder.glob("run-*.json"))]
     return [
-        {"run": content["run"], "seed": content["seed"], **universe}
+        cast("Outcome", {"run": content["run"], "seed": content["seed"], **universe})
         for content in contents
         for universe in content["universes"]
     ]
@@ -246,14 +246,17 @@ def printed_gap(pooling: bool) -> float:
 
 def gap_of(outcome: Outcome, condition: str = "multigrid") -> float | None:
     """Return training less validation accuracy after the last epoch; None if training diverged."""
-    accuracies = outcome[condition]
+    accuracies = outcome[condition]  # type: ignore[literal-required]
     return accuracies and accuracies["training"][-1] - accuracies["validation"][-1]
 
 
 def distance_of(outcome: Outcome) -> float | None:
     """Return the root mean square distance to the thesis's table of the network, in points."""
     table = table_of(outcome["choices"]["pooling"])
-    accuracies = {condition: outcome[condition] for condition in table}
+    accuracies = {
+        condition: outcome[condition]  # type: ignore[literal-required]
+        for condition in table
+    }
     if None in accuracies.values():
         return None
     return distance(accuracies_beside(accuracies, table))
@@ -293,7 +296,11 @@ def by_universe(
         key = tuple(outcome["choices"].values())
         values[key].append(quantity(outcome))
         choices[key] = outcome["choices"]
-    complete = [Universe(choices[key], v) for key, v in values.items() if None not in v]
+    complete = []
+    for key, seeds in values.items():
+        known = [value for value in seeds if value is not None]
+        if len(known) == len(seeds):
+            complete.append(Universe(choices[key], known))
     return complete, len(values) - len(complete)
 
 

@@ -123,7 +123,7 @@ def full_size(candidate: Candidate, pooling: bool, trial: int) -> dict[str, Any]
     cache = default_cache()
     progress = cache / f"{label(candidate)}-{pooling}-{trial}.progress"
     done, _, scratch = run_one(chosen, trial, False, str(progress), "cpu", cache, code)
-    remove([progress, *scratch])
+    remove([str(progress), *scratch])
     return {"candidate": candidate, "pooling": pooling, "trial": done}
 
 

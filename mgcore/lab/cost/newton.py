@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -89,7 +90,7 @@ def product_costs(budget: float = 2.0, batch: int = BATCH) -> list[ProductCost]:
         for form, product in product_forms(objective, weights, images, labels).items():
             d = torch.randn(sum(w.numel() for w in weights.values()), generator=draw)
             before = seconds(gradient, budget)
-            spent = seconds(lambda p=product, d=d: p(d), budget)
+            spent = seconds(partial(product, d), budget)
             ratio = 2 * spent / (before + seconds(gradient, budget))
             costs.append(ProductCost("pooling" if pooling else "no pooling", form, ratio))
     return costs

@@ -99,7 +99,8 @@ def surface_rate(resolution: int, pooling: bool, budget: float = 1.0) -> float:
     draw = torch.Generator().manual_seed(0)
     objective = Objective(resolution, pooling, alpha_theta=1e-4, alpha_w=1e-4)
     weights = {k: w.float() for k, w in initial_weights(resolution, pooling, draw).items()}
-    directions = tuple(filter_normalised_direction(weights, draw) for _ in range(2))
+    first = filter_normalised_direction(weights, draw)
+    directions = first, filter_normalised_direction(weights, draw)
     images, labels = torch.rand(200, 1, resolution, resolution), torch.arange(200) % 10
     steps = torch.linspace(-1, 1, 2)
     operations = len(steps) ** 2 * len(images) * forward_flops(resolution, pooling)

@@ -144,9 +144,10 @@ def _run_plain(
     environment |= {"OMP_NUM_THREADS": str(threads)} if threads else {}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "data.npz"
+        arrays: dict[str, Any] = start
         np.savez(
             file, images=np.concatenate([images.training, images.validation]),
-            labels=np.concatenate([images.training_labels, images.validation_labels]), **start,
+            labels=np.concatenate([images.training_labels, images.validation_labels]), **arrays,
         )  # fmt: skip
         command = [sys.executable, plain_script.__file__, str(file), json.dumps(options)]
         done = subprocess.run(command, capture_output=True, text=True, env=environment)

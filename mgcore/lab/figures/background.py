@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from mgcore.lab.figures import style
 from mgcore.lab.figures.style import SERIES
@@ -228,7 +228,7 @@ def depths(curves: Mapping[str, Mapping[int, np.ndarray]]) -> Figure:
             layers = f"{depth} layer{'s' * (depth != 1)}"
             ax.plot(loss, **_line(place), marker=SERIES[place].marker, markersize=5, label=layers)
         ax.set(xlabel="epoch", title=name)
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.grid(axis="y")
         ax.legend()
     figure.axes[0].set(ylabel="cross-entropy", ylim=(0, None))

@@ -8,6 +8,7 @@ Titles and notes explain how to read a figure and state no result.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -128,7 +129,12 @@ def _histories(
             ax.vlines(beside, low, high, color=look.colour, linewidth=1.5)
         mean = np.maximum(errors.mean(1), FLOOR)
         ax.plot(x, mean, color=look.colour, linestyle=look.line, linewidth=1.8)
-        marker = {"color": look.colour, "marker": look.marker, "linestyle": "none", "zorder": 4}
+        marker: dict[str, Any] = {
+            "color": look.colour,
+            "marker": look.marker,
+            "linestyle": "none",
+            "zorder": 4,
+        }
         ax.plot(x[~whole], mean[~whole], markersize=4, markerfacecolor=style.CARD, **marker)
         ax.plot(x[whole], mean[whole], markersize=5.5, **marker)
         if thesis and run in thesis:
@@ -281,8 +287,9 @@ def loss_surfaces(arrays: Arrays) -> Figure:
     figure = style.card(3.65, "The objective in a plane through each of three networks")
     axes = figure.subplots(1, 3, sharex=True, sharey=True)
     everything = np.concatenate([values.ravel() for values in surfaces.values()])
-    norm = LogNorm(everything.min(), everything.max())
-    levels = np.geomspace(norm.vmin, norm.vmax * (1 + 1e-9), 33)
+    lowest, highest = float(everything.min()), float(everything.max())
+    norm = LogNorm(lowest, highest)
+    levels = np.geomspace(lowest, highest * (1 + 1e-9), 33)
     for ax, (name, values) in zip(axes, surfaces.items(), strict=True):
         # Entry (i, j) belongs to steps[i] of direction 1 and steps[j] of direction 2.
         ax.contourf(steps, steps, values.T, levels=levels, norm=norm, cmap="cividis")
@@ -338,7 +345,8 @@ def propagation(arrays: Arrays, channel: int = 0) -> Figure:
     across = len(digits) * (len(layers) + 1)
     title = "Two validation images on their way through the three fine networks"
     figure = style.card(1.35 + 3 * 0.96 * style.WIDTH / (across + 0.4), title)
-    for half, digit in enumerate(figure.subfigures(1, len(digits), wspace=0.03)):
+    halves = figure.subfigures(1, len(digits), squeeze=False, wspace=0.03)[0]
+    for half, digit in enumerate(halves):
         digit.set_facecolor("none")
         axes = digit.subplots(len(CONDITIONS), len(layers) + 1)
         for row, arm in enumerate(CONDITIONS):

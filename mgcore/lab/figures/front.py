@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,9 +13,10 @@ from mgcore.lab.figures.style import LOOKS, MUTED, THESIS
 from mgcore.lab.verdict.agreement import interval
 
 # Filled and hollow markers distinguish records in other figures, so training images get a stroke.
-DOT = {"marker": "o", "markersize": 7, "linestyle": "none", "clip_on": False}
-SEEN = {"marker": "|", "markersize": 13, "markeredgewidth": 2.2, "linestyle": "none",
-        "clip_on": False}  # fmt: skip
+DOT: dict[str, Any] = {"marker": "o", "markersize": 7, "linestyle": "none", "clip_on": False}
+SEEN: dict[str, Any] = {
+    "marker": "|", "markersize": 13, "markeredgewidth": 2.2, "linestyle": "none", "clip_on": False,
+}  # fmt: skip
 
 
 class AccuracyRow(NamedTuple):
@@ -58,13 +59,15 @@ def accuracy_bars(starts: Mapping[str, Sequence[AccuracyRow]]) -> Figure:
     left, right = axes[0].get_xlim()
     axes[0].set_xlim(max(0, left - 4), min(102, right + 3))
     dot = style.handle(color=MUTED, **DOT)
-    handles = {
+    handles: dict[str, Any] = {
         "training images": (dot, style.handle(color=MUTED, **SEEN)),
         "validation images": dot,
         "thesis": style.handle(**THESIS),
         "95 % interval": style.handle(color=MUTED, marker="|", markersize=6),
     }
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4)
+    figure.legend(  # type: ignore[call-overload]  # "outside lower center" is missing there
+        list(handles.values()), list(handles), loc="outside lower center", ncols=4
+    )
     return figure
 
 

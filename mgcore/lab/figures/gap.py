@@ -34,9 +34,9 @@ def mechanism(
     """
     figure = style.card(3.6, "What P R takes out of images, and what a first layer makes of it")
     left, middle, right = figure.subplots(1, 3, width_ratios=(1.15, 1.15, 1))
-    for (name, spectrum), look in zip(images.items(), ("-", "--"), strict=True):
+    for (name, spectrum), line in zip(images.items(), ("-", "--"), strict=True):
         left.semilogy(  # without the mean, which standardised images do not have
-            spectrum.frequency[1:], spectrum.values[1:], look, color=style.INK, linewidth=1.8,
+            spectrum.frequency[1:], spectrum.values[1:], line, color=style.INK, linewidth=1.8,
             label=name,
         )  # fmt: skip
     left.set(title="power of images", xlabel="frequency", ylabel="share of the power")

@@ -7,7 +7,7 @@ and the trust region.  Every number drawn is an argument.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -22,7 +22,7 @@ from mgcore.lab.verdict.metrics import roughness
 
 # A treatment of kernels has the look of the network that uses it.
 COPIED, REFINED, COARSE = LOOKS["transfer"], LOOKS["multigrid"], LOOKS["coarse"]
-_LINES = {  # by a word in the label of a curve
+_LINES: dict[str, dict[str, Any]] = {  # by a word in the label of a curve
     "copied": {"color": COPIED.colour, "linestyle": COPIED.line},
     "bilinear": {"color": REFINED.colour, "linestyle": REFINED.line},
     "constant": {"color": LOOKS["new"].colour, "linestyle": LOOKS["new"].line},
@@ -64,7 +64,7 @@ def grids(coarse: np.ndarray, prolonged: Pictures, pictures: Pictures) -> Figure
         Images on either grid, in one grey scale.
     """
     figure = style.card(5.0, "Two cell-centred grids, and the ways between them")
-    top, bottom = figure.subfigures(2, 1, height_ratios=(1, 0.72))
+    top, bottom = figure.subfigures(2, 1, squeeze=False, height_ratios=(1, 0.72))[:, 0]
     plan, line = top.subplots(1, 2, width_ratios=(0.75, 1))
     edges = np.arange(5)
     for width, at in ((0.5, np.arange(9) / 2), (2.0, edges)):
@@ -200,7 +200,8 @@ def architectures(networks: Mapping[str, Sequence[LayerOutput]]) -> Figure:
         for place, stage in zip(places, stages, strict=True):
             size = max(0.85 * stage.side / largest, 0.1)
             for sheet in range(min(stage.channels, 4) if stage.side > 1 else 1, 0, -1):
-                corner = np.array([place, 0]) + 0.05 * (sheet - 1) - size / 2
+                shift = 0.05 * (sheet - 1) - size / 2
+                corner = (float(place) + shift, shift)
                 ax.add_patch(Rectangle(corner, size, size, facecolor=style.CARD, edgecolor=INK))
             grid = f"{stage.channels} × {stage.side}×{stage.side}"
             shape = grid if stage.side > 1 else f"{stage.channels}"

@@ -50,7 +50,7 @@ def accuracy_by_work(study: Study, arm: str, metric: str) -> tuple[np.ndarray, n
             # Rows of SGD carry no work: an epoch is one gradient of each image.
             work += [done + row.get("work", row["epoch"] * size) / size for row in rows]
             work[-len(rows)] = done
-            value += [row[f"{metric}_accuracy"] for row in rows]
+            value += [row[f"{metric}_accuracy"] for row in rows]  # type: ignore[literal-required]
             done = work[-1]
         works.append(work)
         values.append(value)

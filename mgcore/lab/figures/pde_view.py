@@ -148,7 +148,7 @@ def nine_operators(stencils: np.ndarray, responses: np.ndarray) -> Figure:
     responses : ndarray, shape (9, n, n)
     """
     figure = style.card(5.5, "The nine operators of a 3×3 stencil, and what each sees")
-    table = figure.subfigures(3, 3, wspace=0.03, hspace=0.03)
+    table = figure.subfigures(3, 3, squeeze=False, wspace=0.03, hspace=0.03)
     for place, operator in enumerate(OPERATORS[2]):
         part = table[operator.orders]
         part.suptitle(f"β{chr(0x2081 + place)}:  {operator.name}", fontsize=10, y=0.98)
@@ -191,7 +191,7 @@ def kernel_operators(
         A panel for each, with three entries: of a kernel that is coarse, copied, and refined.
     """
     figure = style.card(5.6, "One trained kernel, as numbers and as operators")
-    above, below = figure.subfigures(2, 1, height_ratios=(1, 2.1))
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(1, 2.1))[:, 0]
     limit = max(float(np.abs(kernel).max()) for kernel in kernels.values())
     places = above.subplots(1, len(kernels), squeeze=False)[0]
     for ax, (name, kernel) in zip(places, kernels.items(), strict=True):

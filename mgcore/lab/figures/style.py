@@ -10,7 +10,7 @@ import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import matplotlib as mpl
 import numpy as np
@@ -105,7 +105,7 @@ def styled(function: F) -> F:
     def draw(*arguments: Any, **options: Any) -> Figure:
         with mpl.rc_context():
             mpl.rcdefaults()
-            mpl.rcParams.update(_SETTINGS)
+            mpl.rcParams.update(_SETTINGS)  # type: ignore[arg-type]
             figure = function(*arguments, **options)
             # Matplotlib makes ticks at the first drawing, with the settings of that moment.
             figure.draw_without_rendering()
@@ -114,7 +114,9 @@ def styled(function: F) -> F:
     return draw  # type: ignore[return-value]
 
 
-def card(height: float, title: str, layout: str = "constrained") -> Card:
+def card(
+    height: float, title: str, layout: Literal["constrained", "tight"] = "constrained"
+) -> Card:
     """Return an empty figure, as wide as the page's text, with its title."""
     figure = Card(figsize=(WIDTH, height), dpi=DPI, layout=layout, facecolor=CARD)
     figure.suptitle(title, x=0.012, ha="left")

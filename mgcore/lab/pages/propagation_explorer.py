@@ -13,7 +13,7 @@ import base64
 import tempfile
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from mgcore.lab.protocol import CONDITIONS
 from mgcore.lab.records.checkpoints import load
 from mgcore.lab.records.files import RecordError, read_json
 from mgcore.lab.records.record import Record, records_folder
+from mgcore.lab.records.schema import Trial
 from mgcore.lab.run.pending import run_missing
 from mgcore.lab.run.workers import one_thread
 from mgcore.lab.trial.trial import checkpoint_file, draw_split, grid_images, run_trial
@@ -81,7 +82,8 @@ def snapshots(
 
     with one_thread():  # the order of sums depends on the threads, as does a checkpoint's key
         result = run_trial(protocol, TRIAL, cache=cache, digits=digits, begin=begin, tick=tick)
-    outcome = same_seeds([{"trial": TRIAL} | result], [record.trial(TRIAL)])
+    again = cast("Trial", {"trial": TRIAL} | result)
+    outcome = same_seeds([again], [record.trial(TRIAL)])
     if not outcome.agrees:
         raise RecordError(
             f"The rerun does not agree with trial {TRIAL} of {record.folder} "

@@ -98,12 +98,13 @@ def obtain(
     """
     protocol = check_choice(study, tier, trials, device, dataset, seed)
     record = committed(study, tier)
-    same = record is not None and record.protocol.key() == protocol.key()
-    if same and trials is None:
+    if record is not None and record.protocol.key() != protocol.key():
+        record = None
+    if record and trials is None:
         return Study(study, record, record.trials(), recorded=True)
     count = trials or DEFAULT_TRIALS[tier]
-    top_up = same and count > len(record.numbers())
-    folder = reader_folder(study, protocol, record.folder if top_up else None)
+    top_up = record.folder if record and count > len(record.numbers()) else None
+    folder = reader_folder(study, protocol, top_up)
     run = run_study(protocol, count, device, record=folder, criteria=criteria(), progress=progress)
     return Study(study, run, run.trials(count), recorded=False)
 
@@ -179,9 +180,10 @@ def provenance(study: Study) -> Mapping[str, str]:
     def distinct(*keys: str) -> str:
         found = []
         for one in circumstances:
+            value: Any = one
             for key in keys:
-                one = one[key]
-            found.append(str(one))
+                value = value[key]
+            found.append(str(value))
         return ", ".join(sorted(set(found)))
 
     versions = sorted({f"{k} {v}" for one in circumstances for k, v in one["versions"].items()})

@@ -40,7 +40,8 @@ def decide_claims(
                 continue
             against = (others or {}).get(claim.against.get(study.name, ""))
             try:
-                verdict = decide(claim, study.name, study.trials, against and against.trials)
+                compared = against.trials if against else None
+                verdict = decide(claim, study.name, study.trials, compared)
             except (NotRecordedError, UndefinedQuotientError):
                 continue
             found.setdefault(claim.id, {})[heading] = verdict

@@ -6,6 +6,8 @@ thesis's names of the conditions.  :func:`printed` finds the number that corresp
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 Pairs = dict[str, tuple[float, float]]
 
 # Table 4.1, "Baseline Performance of Coarse-to-Fine Training" (no pooling): for each condition and
@@ -45,7 +47,7 @@ TABLE_4_4: dict[str, Stages] = {
 }
 
 # The table that a study reproduces, by the first word of its name after "printed-", if any.
-_REPRODUCED = {
+_REPRODUCED: dict[str, Mapping[str, Mapping[str, tuple[float, ...]]]] = {
     "baseline": TABLE_4_1, "strong": TABLE_4_1, "medium": TABLE_4_1,
     "pooling": TABLE_4_2, "classifier": TABLE_4_3, "joint": TABLE_4_4,
 }  # fmt: skip
@@ -74,8 +76,9 @@ def printed(study: str, name: str) -> float | None:
     if table is None or condition not in table or epoch == "0":
         return None
     if metric == "gap":
-        both = [printed(study, f"{run}.{epoch}.{part}") for part in ("training", "validation")]
-        return None if None in both else both[0] - both[1]
+        training = printed(study, f"{run}.{epoch}.training")
+        validation = printed(study, f"{run}.{epoch}.validation")
+        return None if training is None or validation is None else training - validation
     row = table[condition]
     if metric in row:
         return None if classifier else row[metric][epoch == "last"]

@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import platformdirs
@@ -85,7 +86,7 @@ def save(path: Path | None, state: PhaseState) -> None:
     """Replace the checkpoint atomically: after a full disk or a kill the old one is still whole."""
     if path is None:
         return
-    arrays = {f"weights/{k}": v.cpu().numpy() for k, v in state.weights.items()}
+    arrays: dict[str, Any] = {f"weights/{k}": v.cpu().numpy() for k, v in state.weights.items()}
     arrays |= {f"velocity/{k}": v.cpu().numpy() for k, v in state.velocity.items()}
     about = {"epoch": state.epoch, "history": state.history, "seconds": state.seconds}
     about["state"] = state.method_state
@@ -114,13 +115,13 @@ def load(path: Path | None, device: torch.device | str) -> PhaseState | None:
         if "sha256" in arrays and str(arrays.pop("sha256")) != _digest(arrays):
             return None
         about = json.loads(str(arrays.pop("about")))
-        tensors: dict[str, dict[str, Tensor]] = {"weights": {}, "velocity": {}}
+        tensors: dict[str, Any] = {"weights": {}, "velocity": {}}
         for name, array in arrays.items():
             kind, _, key = name.partition("/")
             tensors[kind][key] = torch.from_numpy(array).to(device)
         return PhaseState(
-            about["epoch"], history=about["history"], seconds=about["seconds"],
-            method_state=about.get("state", {}), **tensors,
+            about["epoch"], **tensors, history=about["history"], seconds=about["seconds"],
+            method_state=about.get("state", {}),
         )  # fmt: skip
     except DAMAGE:
         return None

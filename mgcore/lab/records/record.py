@@ -185,7 +185,7 @@ class Record:
     def fingerprint(self, values: dict[str, Any]) -> None:
         write_json(self.folder / "canary.json", {"values": values})
 
-    def write_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
+    def write_arrays(self, arrays: Mapping[str, Any]) -> None:
         """Write the small arrays of trial 0 that the figures need, and their checksum."""
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays)

@@ -91,10 +91,10 @@ def complaint(trial: Mapping[str, Any]) -> str | None:
             rates = [row[key] for key in row if key.endswith("_accuracy")]
             if not all(_is_number(rate) and 0 <= rate <= 100 for rate in rates):
                 return f"metrics of {name!r} has no accuracy in percent in epoch {place}"
-    if not _is_mapping(circumstances):
+    if not isinstance(circumstances, dict):
         return "circumstances is no object"
     seconds = circumstances.get("seconds")
-    if not _is_mapping(seconds) or not _is_number(seconds.get("whole")):
+    if not isinstance(seconds, dict) or not _is_number(seconds.get("whole")):
         return "circumstances has no seconds of the whole trial"
     measures = trial.get("measures", {})
     parts = list(measures.values()) if _is_mapping(measures) else [None]

@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 from functools import lru_cache
+from typing import Any
 
 import torch
 
@@ -112,7 +113,8 @@ def passage(path: str) -> Values:
     if path == "strokes":
         images = load_digits("strokes", 20, 16).images.double()
         return {"strokes/mean": float(images.mean()), "strokes/norm": float(images.norm())}
-    protocol = Protocol(**(_SMALL | _PATHS[path]))
+    changes: dict[str, Any] = _SMALL | _PATHS[path]
+    protocol = Protocol(**changes)
     with one_thread():
         result = run_trial(protocol, 1, digits=_patterns(60, protocol.resolution))
     values: Values = {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import platform
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -192,7 +192,9 @@ def _missing(record: Record, trials: int) -> list[int]:
     Trial 0 also counts as missing if the arrays of the figures are missing.
     """
     present = set(record.numbers())
-    checks = [(number, record.trial) for number in sorted(present & set(range(trials)))]
+    checks: list[tuple[Any, Callable[[Any], object]]] = [
+        (number, record.trial) for number in sorted(present & set(range(trials)))
+    ]
     checks += [(None, lambda _: record.arrays())] if record.has_arrays() else []
     for number, read in checks:
         try:

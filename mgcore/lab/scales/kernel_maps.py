@@ -9,6 +9,7 @@ during training.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -65,10 +66,11 @@ def map_kernels(model: nn.Module, kernel_map: KernelMap) -> None:
 def galerkin_growth(model: nn.Module) -> Tensor:
     """Return Σ (4ᵖ − 1) β²/2, half of what the Galerkin map adds to all squared coefficients."""
     growth = 4.0 ** operator_orders() - 1
-    return sum(
+    parts = [
         0.5 * (growth.to(w) * to_operators(w, 1.0, 2, "galerkin").square()).sum()
         for w in _kernels(model)
-    )
+    ]
+    return reduce(torch.add, parts)
 
 
 def with_warmup(optimizer: Optimizer, steps: int) -> Optimizer:

@@ -34,7 +34,8 @@ def curve(results: Results, strategy: str, quantity: str = "accuracy") -> np.nda
         NaN where training diverged.
     """
     return np.array(
-        [[point[quantity] for point in _points(one, strategy)] for one in results], dtype=float
+        [[dict(point)[quantity] for point in _points(one, strategy)] for one in results],
+        dtype=float,
     )
 
 
@@ -119,6 +120,7 @@ def speedup(results: Results, strategy: str, reference: str, target: float) -> S
     if len(finite) < 2:
         return Speedup(strategy, reference, *(math.nan,) * 3, len(finite), len(logs))
     mean, half = interval(finite)
+    assert half is not None  # there are two values or more
     low, middle, high = (math.exp(mean + s * half) for s in (-1, 0, 1))
     return Speedup(strategy, reference, middle, low, high, len(finite), len(logs))
 
@@ -136,10 +138,13 @@ def accuracy_difference(
     pairs = [
         {p["way"]: p["accuracy"] for p in one["points"] if p["budget"] == budget} for one in results
     ]
-    both = [(pair[strategy], pair[reference]) for pair in pairs]
-    if any(None in pair for pair in both):
-        return None
-    return interval([a - b for a, b in both])
+    differences = []
+    for pair in pairs:
+        accuracy, other = pair[strategy], pair[reference]
+        if accuracy is None or other is None:
+            return None
+        differences.append(accuracy - other)
+    return interval(differences)
 
 
 def pareto_front(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -93,20 +94,19 @@ def train_with_budget(
     if coarse:
         inputs = task.coarsen(data.training, axes)
         level = Level(inputs, data.labels, round(coarse / 0.5 ** len(axes)))
-        loss = F.cross_entropy
+        loss: Callable[..., Tensor] = F.cross_entropy
         if strategy.penalty:
             loss = partial(_penalised, model=model, weight=strategy.penalty)
-        optimizer = partial(descent, lr=task.coarse_rate)
-        spent.append(train(model, level, order, optimizer=optimizer, loss=loss))
+        coarse_optimizer = partial(descent, lr=task.coarse_rate)
+        spent.append(train(model, level, order, optimizer=coarse_optimizer, loss=loss))
         model = refine(
             model, inputs.shape[1:], stencils=strategy.stencils,
             prolongation=strategy.prolongation, axes=axes,
         )  # fmt: skip
         if strategy.kernel_map:
             map_kernels(model, strategy.kernel_map)
-    optimizer = partial(descent, lr=task.coarse_rate if rate is None else rate)
-    if strategy.warmup:
-        optimizer = with_warmup(optimizer, strategy.warmup)
+    fine_optimizer = partial(descent, lr=task.coarse_rate if rate is None else rate)
+    optimizer = with_warmup(fine_optimizer, strategy.warmup) if strategy.warmup else fine_optimizer
     level = Level(data.training, data.labels, budget - coarse)
     spent.append(train(model, level, order, scheme=strategy.scheme, below=1, optimizer=optimizer))
     return model, spent

@@ -97,7 +97,8 @@ def _surfaces(protocol: Protocol, kept: KeptTrial, starts: dict[str, Any]) -> di
         images = kept.images(grid)
         weights = {k: w.to(images.training) for k, w in weights.items()}
         draw = stream(protocol.seed, 0, "directions", grid)  # the same for both fine networks
-        pair = tuple(filter_normalised_direction(weights, draw) for _ in range(2))
+        first = filter_normalised_direction(weights, draw)
+        pair = first, filter_normalised_direction(weights, draw)
         objective = protocol.objective(grid)
         x, y = images.training[:count], images.training_labels[:count]
 

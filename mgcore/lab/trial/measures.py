@@ -7,6 +7,7 @@ map correlates with its image, and how accurately the networks classify smoothed
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Any
 
 import torch
@@ -115,6 +116,7 @@ def _landscape(
         measured["radius"].append(doubling_radius(loss, weights, direction))
         measured["curvature"].append(directional_curvature(loss, weights, direction))
     # Every direction has the same length, that of all filters together.
-    measured["length"] = float(sum(d.double().square().sum() for d in direction.values()).sqrt())
+    squares = [d.double().square().sum() for d in direction.values()]
+    measured["length"] = float(reduce(torch.add, squares).sqrt())
     measured["loss"] = evaluate(objective, weights, x, y)["loss"]
     return measured

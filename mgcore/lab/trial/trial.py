@@ -158,7 +158,8 @@ def run_trial(
     for condition in conditions:
         coarse = phases["coarse"].weights if condition != "new" else {}
         starts[condition] = refined_start(protocol, trial, condition, coarse)
-        origin, second = starts[condition], sgd
+        origin = starts[condition]
+        second: Method = sgd
         if protocol.newton_method:  # the classifier first, with the network held fixed
             first = f"{condition}_classifier"
             phase(

@@ -431,6 +431,7 @@ def discontinuous_images() -> Finding:
         )
         error[name] = distance / length  # (40,)
     mean, half = interval((error["thresholded"] / error["smooth"]).log().tolist())
+    assert half is not None  # there are 40 kernels
     low, high = math.exp(mean - half), math.exp(mean + half)
     word = "reproduced" if low > 1.1 else "reversed" if high < 1 / 1.1 else "not reproduced"
     means = {name: float(e.log().mean().exp()) for name, e in error.items()}

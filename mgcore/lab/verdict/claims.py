@@ -63,7 +63,7 @@ class Claim:
     studies: tuple[str, ...]
     thesis: float | None
     source: str
-    sides: tuple[str, str]
+    sides: tuple[str, ...]
     ratio: bool
     least: float
     against: Mapping[str, str]
@@ -84,7 +84,8 @@ class Claim:
                     side.removeprefix(AGAINST))
             for side in self.sides
         ]  # fmt: skip
-        return found[0] - found[1] if found and None not in found else None
+        known = [value for value in found if value is not None]
+        return known[0] - known[1] if len(known) == 2 else None
 
 
 @dataclass(frozen=True)
