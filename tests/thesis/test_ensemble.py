@@ -55,47 +55,50 @@ def apart(one, other):
     return norm({k: one[k] - other[k] for k in one}) / norm(other)
 
 
+def at_rest(starts):
+    """Return velocities of zero for all networks, stacked."""
+    return stack([{k: 0 * w for k, w in start.items()} for start in starts])
+
+
 def order_of(steps, sets, count):
     draw = torch.Generator().manual_seed(3)
     return [torch.stack([torch.randperm(count, generator=draw) for _ in range(sets)])
             for _ in range(steps)]  # fmt: skip
 
 
-@EVERY
 @pytest.mark.parametrize(
     ("pooling", "momentum", "nesterov"), [(False, 0.9, True), (True, 0.9, True), (True, 0.0, False)]
 )
-def test_fifty_steps_in_float64_are_those_of_one_after_another(
-    lowering, pooling, momentum, nesterov
-):
-    """Every arm of two trials, through epochs of eight steps and one of two."""
+def test_fifty_steps_in_float64_are_those_of_one_after_another(pooling, momentum, nesterov):
+    """Every condition of two trials, through epochs of eight steps and one of two."""
     objective, starts, of, images, labels = arms(pooling)
-    together, velocity = stack(starts), stack([{k: 0 * w for k, w in s.items()} for s in starts])
-    apart_, speeds = unstack(stack(starts)), unstack(stack([{k: 0 * w for k, w in s.items()}
-                                                            for s in starts]))  # fmt: skip
-    steps, options = 0, {"batch": BATCH, "momentum": momentum, "nesterov": nesterov}
+    options = {"batch": BATCH, "momentum": momentum, "nesterov": nesterov}
+    together = {lowering: (stack(starts), at_rest(starts)) for lowering in LOWERINGS}
+    apart_, speeds = unstack(stack(starts)), unstack(at_rest(starts))
+    steps = 0
     for epoch, order in enumerate(order_of(7, 2, images.shape[1]), 1):
         order = order[:, : min(8, 50 - steps) * BATCH]
         steps += order.shape[1] // BATCH
-        train_ensemble_epoch(
-            objective, together, velocity, images, labels, order, of, rate=0.02 / epoch,
-            lowering=lowering, **options,
-        )  # fmt: skip
+        for lowering, (weights, velocity) in together.items():
+            train_ensemble_epoch(
+                objective, weights, velocity, images, labels, order, of, rate=0.02 / epoch,
+                lowering=lowering, **options,
+            )  # fmt: skip
         for weights, speed, which in zip(apart_, speeds, of.tolist(), strict=True):
             train_epoch(
                 objective, weights, speed, images[which], labels[which], order[which],
                 rate=0.02 / epoch, **options,
             )  # fmt: skip
     assert steps == 50
-    for one, other, start in zip(unstack(together), apart_, starts, strict=True):
-        assert apart(one, other) < 1e-10
-        assert apart(one, start) > 1e-3  # they went somewhere
+    for lowering, (weights, _) in together.items():
+        for one, other, start in zip(unstack(weights), apart_, starts, strict=True):
+            assert apart(one, other) < 1e-10, lowering
+            assert apart(one, start) > 1e-3  # they went somewhere
 
 
-@EVERY
 @POOLING
-def test_one_step_in_float32_from_fifty_states(lowering, pooling):
-    """From every state on the way of one after another, for every arm: nothing is amplified."""
+def test_one_step_in_float32_from_fifty_states(pooling):
+    """From every state on the way of one after another, for every condition: no amplification."""
     objective, starts, of, images, labels = arms(pooling, "float32", trials=1)
     states = unstack(stack(starts))
     velocity = [{k: torch.zeros_like(w) for k, w in s.items()} for s in states]
@@ -103,13 +106,17 @@ def test_one_step_in_float32_from_fifty_states(lowering, pooling):
     for _ in range(50):
         chosen = torch.randint(images.shape[1], (1, BATCH), generator=draw)
         x, y = images[of[:, None], chosen[of]], labels[of[:, None], chosen[of]]
-        many = unstack(ensemble_gradient(objective, stack(states), x, y, lowering))
+        many = {
+            lowering: unstack(ensemble_gradient(objective, stack(states), x, y, lowering))
+            for lowering in LOWERINGS
+        }
         for i, weights in enumerate(states):
             leaves = {k: w.requires_grad_() for k, w in weights.items()}
             one = objective.gradient(leaves, x[i], y[i])
             for w in weights.values():
                 w.requires_grad_(False)
-            assert apart(many[i], one) < 1e-5
+            for lowering, gradients in many.items():
+                assert apart(gradients[i], one) < 1e-5, lowering
             sgd_update(weights, velocity[i], one, 0.02, 0.9, True)
 
 

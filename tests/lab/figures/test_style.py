@@ -1,5 +1,6 @@
 """Every figure of the book has one style: size, background, legible text, the same bytes."""
 
+import inspect
 import io
 import itertools
 
@@ -16,7 +17,17 @@ import test_optimizers
 import test_pde_view
 from PIL import Image
 
-from mgcore.lab.figures import style
+from mgcore.lab.figures import (
+    background,
+    baseline,
+    front,
+    gap,
+    method,
+    multigrid,
+    optimizers,
+    pde_view,
+    style,
+)
 
 MODULES = (
     test_background, test_baseline, test_front, test_gap, test_method, test_multigrid,
@@ -43,10 +54,7 @@ def test_figures_are_opaque_legible_and_whole(name):
     figure = MAKERS[name]()
     width, height = figure.get_size_inches()
     assert width == style.WIDTH and figure.get_suptitle()
-    with mpl.rc_context({"font.size": 30, "axes.facecolor": "red", "lines.linewidth": 9}):
-        again = MAKERS[name]()
     data = style.png(figure)
-    assert style.png(again) == data
     assert len(data) < 120_000
     assert min(Image.open(io.BytesIO(data)).convert("RGBA").getpixel((2, 2))) >= 250
     sizes = [t.get_fontsize() for t in figure.findobj(mpl.text.Text) if t.get_text().strip()]
@@ -54,6 +62,25 @@ def test_figures_are_opaque_legible_and_whole(name):
     # The background is among the artists, so the box is the figure or larger.
     box = figure.get_tightbbox().extents
     np.testing.assert_allclose(box, [0, 0, width, height], atol=0.01)
+
+
+ONE_OF_EACH_MODULE = {name.partition(".")[0]: name for name in MAKERS}.values()
+
+
+@pytest.mark.parametrize("name", ONE_OF_EACH_MODULE)
+def test_settings_of_the_caller_change_nothing(name):
+    with mpl.rc_context({"font.size": 30, "axes.facecolor": "red", "lines.linewidth": 9}):
+        again = MAKERS[name]()
+    assert style.png(again) == style.png(MAKERS[name]())
+
+
+def test_every_figure_is_drawn_in_this_style():
+    """The decorator keeps the caller's settings out, so each function that draws has it."""
+    for module in (background, baseline, front, gap, method, multigrid, optimizers, pde_view):
+        for name, function in vars(module).items():
+            if inspect.isfunction(function) and function.__module__ == module.__name__:
+                draws = inspect.signature(function).return_annotation in ("Figure", "Card")
+                assert hasattr(function, "__wrapped__") or not draws or name[0] == "_", name
 
 
 def test_settings_of_the_caller_are_left_alone():
