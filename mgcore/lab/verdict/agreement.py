@@ -3,8 +3,10 @@
 **The same seeds.**  A trial with the record's seed is the record's trial up to rounding, so the two
 are compared trial by trial.  Training amplifies rounding by an amount that differs between
 conditions: the tolerance of each cell is calibrated from runs of the same trials on several code
-paths of a processor (``book/records/agreement/rounding.json``).  A difference beyond the tolerance
-does not decide by itself; the comparison of means then does.
+paths of a processor (``book/records/agreement/rounding.json``, made by
+``book/tools/code_paths.py``).  A study for which this was not measured has a tolerance of
+:data:`SAME_TRIAL` in every cell, and its verdict says so.  A difference beyond the tolerance does
+not decide by itself; the comparison of means then does.
 
 **Other seeds.**  A trial is another draw from the same distribution, and the two means are compared
 by a t interval for their difference.
@@ -221,7 +223,8 @@ def same_seeds(
     ours, theirs : sequence of Trial
         Those of equal number are compared.
     spread : RoundingSpread, optional
-        Gives the tolerance of each cell; without it every tolerance is :data:`SAME_TRIAL`.
+        Gives the tolerance of each cell; without it every tolerance is :data:`SAME_TRIAL`, and
+        the sentence says that rounding was not measured.
     """
     recorded = {trial["trial"]: trial for trial in theirs}
     pairs = [(trial, recorded[trial["trial"]]) for trial in ours if trial["trial"] in recorded]
@@ -234,21 +237,26 @@ def same_seeds(
     table = table_cells(ours)
     own, other = (_values(side, table) for side in zip(*pairs, strict=True))
     differences = np.abs(own - other)  # (pairs, cells)
-    spread = spread or RoundingSpread({}, 1)
-    tolerances = np.array([spread.tolerance(name, differences.size) for name in table])
+    if spread is None:
+        tolerances = np.full(len(table), SAME_TRIAL)
+    else:
+        tolerances = np.array([spread.tolerance(name, differences.size) for name in table])
     ratios = differences / tolerances
     worst = int(np.where(np.isnan(ratios), np.inf, ratios).argmax())
     row, column = np.unravel_index(worst, ratios.shape)
-    furthest = (
-        f"{differences[row, column]:.2f} points ({_in_words(table[column])}; rounding explains up "
-        f"to {tolerances[column]:.1f})"
+    allowed = f"{tolerances[column]:.1f}"
+    explained = (
+        f"{allowed} are allowed, since the effect of rounding was not measured for this study"
+        if spread is None
+        else f"rounding explains up to {allowed}"
     )
+    furthest = f"{differences[row, column]:.2f} points ({_in_words(table[column])}; {explained})"
     if (ratios <= 1).all():
         return Agreement(
             True,
             "same seeds",
-            f"Agrees: {count} with the record's seeds differ from it by rounding only, at most "
-            f"{furthest}.",
+            f"Agrees: {count} with the record's seeds {'differs' if len(pairs) == 1 else 'differ'} "
+            f"from it by {'' if spread is None else 'rounding only, '}at most {furthest}.",
         )
     means = compare_means(ours, theirs)
     reason = means.sentence.partition(": ")[2]

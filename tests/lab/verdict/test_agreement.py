@@ -157,6 +157,26 @@ def test_a_run_of_another_study_with_the_same_seeds_does_not_agree():
     assert same_seeds(other, theirs, RoundingSpread({}, 1)).agrees is False
 
 
+def test_a_study_without_calibration_has_one_tolerance_and_the_sentence_says_so(tmp_path, tiny):
+    theirs = draw(np.random.default_rng(7), 10)
+    unknown = "1.0 are allowed, since the effect of rounding was not measured for this study"
+    for points, agrees, start in (
+        (
+            0.9,
+            True,
+            "Agrees: 10 trials with the record's seeds differ from it by at most 0.90 points",
+        ),
+        (9.0, False, "Does not agree: a trial with the record's seed differs by 9.00 points"),
+    ):
+        outcome = same_seeds(moved(theirs, points), theirs)
+        assert outcome.agrees is agrees
+        assert str(outcome).startswith(start) and unknown in str(outcome)
+    own = write(tmp_path / "own", tiny(), moved(theirs, 0.9)[:1])
+    assert unknown in str(compare(own, write(tmp_path / "record", tiny(), theirs)))
+    measured = same_seeds(moved(theirs, 0.9), theirs, RoundingSpread({}, 10))
+    assert "by rounding only, at most 0.90" in str(measured) and unknown not in str(measured)
+
+
 def test_an_accuracy_that_is_no_number_is_not_within_any_tolerance():
     theirs = draw(np.random.default_rng(10), 10)
     outcome = same_seeds(moved(theirs, float("nan"), slice(1)), theirs)
