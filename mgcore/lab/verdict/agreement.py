@@ -112,10 +112,13 @@ class RoundingSpread:
         Standard deviation over code paths, in percentage points, pooled over trials.
     degrees : int
         Degrees of freedom: trials × (code paths − 1).
+    paths : int
+        Code paths, that of the record included.
     """
 
     deviations: Mapping[str, float]
     degrees: int
+    paths: int = 2
 
     def tolerance(self, name: str, comparisons: int) -> float:
         """Return how far a cell of the same trial may differ between two code paths.
@@ -123,8 +126,41 @@ class RoundingSpread:
         The difference of two draws has √2 times their deviation; the level :data:`FAMILY` is
         divided among the comparisons.  The tolerance is never below :data:`SAME_TRIAL`.
         """
+        return max(SAME_TRIAL, self._factor(comparisons) * self.deviations.get(name, 0.0))
+
+    def _factor(self, comparisons: int) -> float:
+        """Return the tolerance in units of a cell's deviation."""
         quantile = float(student.ppf(1 - FAMILY / comparisons / 2, self.degrees))
-        return max(SAME_TRIAL, quantile * math.sqrt(2) * self.deviations.get(name, 0.0))
+        return quantile * math.sqrt(2)
+
+    def false_alarms(self, trials: int, draws: int = 2000, seed: int = 0) -> tuple[float, float]:
+        """Simulate how often rounding alone exceeds the tolerance of some cell.
+
+        The deviations of the cells are taken as true.  Each draw estimates them anew with
+        :attr:`degrees` degrees of freedom, and draws the differences of `trials` trials; all are
+        normal and independent.
+
+        Returns
+        -------
+        (rate, half) : float
+            The share of draws with an alarm and the half-width of its 95 % interval (normal
+            approximation).
+        """
+        rng, true = np.random.default_rng(seed), np.array(list(self.deviations.values()))
+        size = draws, trials, len(true)
+        estimated = true * np.sqrt(
+            rng.chisquare(self.degrees, (draws, 1, len(true))) / self.degrees
+        )
+        tolerances = np.maximum(SAME_TRIAL, self._factor(trials * len(true)) * estimated)
+        differences = math.sqrt(2) * true * rng.standard_normal(size)
+        alarms = (np.abs(differences) > tolerances).any(axis=(1, 2))
+        return _share(int(alarms.sum()), draws)
+
+
+def _share(alarms: int, draws: int) -> tuple[float, float]:
+    """Return a share and the half-width of its 95 % interval, which is positive for none, too."""
+    rate = alarms / draws
+    return rate, 1.96 * math.sqrt(max(rate * (1 - rate), 1 / draws) / draws)
 
 
 @lru_cache
@@ -159,7 +195,7 @@ def rounding_spread(protocol: Protocol, file: Path | None = None) -> RoundingSpr
         values = np.array([accuracies[name] for accuracies in paths.values()])  # (paths, trials)
         deviations[name] = math.sqrt(values.var(axis=0, ddof=1).mean())
         degrees = values.shape[1] * (values.shape[0] - 1)
-    return RoundingSpread(deviations, degrees)
+    return RoundingSpread(deviations, degrees, len(paths))
 
 
 def table_cells(trials: Sequence[Trial]) -> list[str]:
@@ -392,8 +428,7 @@ def detections(
     for _ in range(draws):
         differences, margins = judge(_drawn(ours, n, rng), _drawn(theirs, m, rng))
         alarms += bool((np.abs(differences) > margins).any())
-    rate = alarms / draws
-    return rate, 1.96 * math.sqrt(max(rate * (1 - rate), 1 / draws) / draws)
+    return _share(alarms, draws)
 
 
 def _drawn(known: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:

@@ -196,13 +196,23 @@ def test_rounding_raises_a_false_alarm_in_at_most_one_case_of_twenty():
     assert 0.005 < alarms / cases < FAMILY + 3 * np.sqrt(FAMILY / cases)
 
 
+def test_the_false_alarms_of_the_tolerances_are_simulated(monkeypatch):
+    spread = RoundingSpread({str(k): 2.0 for k in range(12)}, 9)
+    rate, half = spread.false_alarms(2)
+    assert 0.005 < rate and rate - half < FAMILY
+    assert RoundingSpread({"a": 0.0, "b": 0.1}, 9).false_alarms(2, draws=50)[0] == 0.0  # one point
+    monkeypatch.setattr(agreement, "FAMILY", 24 * FAMILY)  # as if each cell stood alone
+    assert spread.false_alarms(2, draws=200)[0] > 0.3
+
+
 def test_the_spread_is_pooled_over_trials(tmp_path, tiny):
     cells = {"a": [[1.0, 10.0], [3.0, 10.0]], "b": [[5.0, 5.0], [5.0, 5.0]]}
     paths = {f"path {k}": {name: rows[k] for name, rows in cells.items()} for k in (0, 1)}
     file = tmp_path / "rounding.json"
     write_json(file, {"protocols": {tiny().key(): paths}})
     spread = rounding_spread(tiny(), file)
-    assert spread.degrees == 2 and spread.deviations == pytest.approx({"a": 1.0, "b": 0.0})
+    assert (spread.degrees, spread.paths) == (2, 2)
+    assert spread.deviations == pytest.approx({"a": 1.0, "b": 0.0})
     assert spread.tolerance("b", 24) == SAME_TRIAL
     assert rounding_spread(tiny(momentum=0.1), file) is None
     assert rounding_spread(tiny(), tmp_path / "none.json") is None
