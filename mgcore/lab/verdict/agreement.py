@@ -273,6 +273,9 @@ def same_seeds(
     table = table_cells(ours)
     own, other = (_values(side, table) for side in zip(*pairs, strict=True))
     differences = np.abs(own - other)  # (pairs, cells)
+    if not differences.any():
+        sentence = f"Agrees: {count} with the record's seeds, every accuracy identical."
+        return Agreement(True, "same seeds", sentence)
     if spread is None:
         tolerances = np.full(len(table), SAME_TRIAL)
     else:

@@ -110,7 +110,13 @@ def test_few_recorded_trials_contradict_but_do_not_confirm(m):
 def test_the_same_seeds_are_compared_trial_by_trial(tmp_path, tiny):
     trials = draw(np.random.default_rng(3), 3)
     theirs = write(tmp_path / "record", tiny(), trials)
-    assert "identical" in str(compare(write(tmp_path / "same", tiny(), trials[:2]), theirs))
+    assert "every metric identical" in str(
+        compare(write(tmp_path / "a", tiny(), trials[:2]), theirs)
+    )
+    last_digits = copy.deepcopy(trials)
+    last_digits[0]["metrics"]["new"][1]["objective"] = 0.1
+    outcome = compare(write(tmp_path / "b", tiny(), last_digits), theirs)
+    assert "every accuracy identical" in str(outcome)
     near, far = copy.deepcopy(trials), copy.deepcopy(trials)
     near[1]["metrics"]["transfer"][-1]["validation_accuracy"] += 0.4
     far[1]["metrics"]["transfer"][-1]["validation_accuracy"] += 1.4
