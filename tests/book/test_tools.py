@@ -138,6 +138,23 @@ def test_refresh_writes_outputs_and_nothing_else(book: Path) -> None:
     assert outputs(book / "book" / "experiment.ipynb")[-1] == "paper 3\n"
 
 
+def test_committed_outputs_do_not_depend_on_when_a_kernel_flushes() -> None:
+    made = notebook(("", "1"))
+    pieces = [
+        ("stdout", "a\n"),
+        ("stderr", "5 %"),
+        ("stdout", "b\n"),
+        (None, ""),
+        ("stdout", "c\n"),
+    ]
+    made.cells[1].outputs = [
+        v4.new_output("stream", name=name, text=text) if name else v4.new_output("display_data")
+        for name, text in pieces
+    ]
+    shown = notebooks.strip(made).cells[1].outputs
+    assert [output.get("text") for output in shown] == ["a\nb\n", None, "c\n"]
+
+
 def test_reproduce_touches_no_committed_chapter_and_repeats_the_verdict(book: Path) -> None:
     before = (book / "book" / "experiment.ipynb").read_bytes()
     run = tool(book, "reproduce", "--tier", "class", "--trials", "5")
