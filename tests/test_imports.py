@@ -65,13 +65,8 @@ ONE_SYSTEM_ONLY = {
 
 def test_no_module_needs_one_operating_system_to_be_imported():
     """On Windows every module can be imported; a function may use such a module and say so."""
-    files = [
-        *modules(ROOT).values(),
-        *sorted((ROOT / "book" / "tools").glob("*.py")),
-        ROOT / "make.py",
-    ]
     found = []
-    for file in files:
+    for file in product_files():
         for node in ast.parse(file.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.Import):
                 names = {alias.name for alias in node.names}
@@ -81,6 +76,49 @@ def test_no_module_needs_one_operating_system_to_be_imported():
                 f"{file.relative_to(ROOT)}: {name}" for name in sorted(names & ONE_SYSTEM_ONLY)
             ]
     assert found == []
+
+
+def product_files() -> list[Path]:
+    """Return every Python file that is no test."""
+    tools = (ROOT / "book" / "tools").glob("*.py")
+    return [*modules(ROOT).values(), *sorted(tools), ROOT / "make.py"]
+
+
+TEXT_METHODS = {"read_text", "write_text", "run", "Popen", "open", "check_output"}
+
+
+def without_encoding(source: str) -> list[int]:
+    """Return the lines of calls that read or write text in the encoding of the locale."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Call):
+            continue
+        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+        given = {keyword.arg: keyword.value for keyword in node.keywords}
+        words = [a.value for a in node.args if isinstance(a, ast.Constant)]
+        binary = any(isinstance(w, str) and "b" in w for w in words[:2])
+        text = "text" in given or "universal_newlines" in given
+        if name in ("read_text", "write_text"):
+            text = "utf-8" not in words
+        elif isinstance(node.func, ast.Name) and name == "open":
+            text = not binary
+        if name in TEXT_METHODS and text and "encoding" not in given:
+            found.append(node.lineno)
+    return found
+
+
+def test_text_does_not_depend_on_the_locale():
+    """With LC_ALL=en_US.ISO-8859-1, or on Windows, the encoding of the locale is not UTF-8."""
+    found = {
+        str(file.relative_to(ROOT)): lines
+        for file in product_files()
+        if (lines := without_encoding(file.read_text(encoding="utf-8")))
+    }
+    assert found == {}
+    faulty = "open(f)", "f.read_text()", "f.write_text('b')", "subprocess.run(c, text=True)"
+    assert all(without_encoding(line) for line in faulty)
+    right = "open(f, 'rb')", "f.read_text('utf-8')", "run(c)", "run(c, encoding='utf-8')"
+    assert not any(without_encoding(line) for line in right)
 
 
 def test_no_level_has_more_rooms_than_a_person_can_see_at_once():

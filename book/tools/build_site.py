@@ -75,7 +75,7 @@ def build(executed: Path, output: Path, edition: str = "book") -> Path:
     Raises
     ------
     SystemExit
-        Where Sphinx warns or fails; its warnings are shown.
+        Where Sphinx warns or fails, or leaves out a page of ``_toc.yml``; its warnings are shown.
     """
     source, html = output / "_build" / "site", output / "_build" / "html"
     failed, work = html.with_name("html-failed"), output / "_build" / "building"
@@ -111,6 +111,12 @@ def build(executed: Path, output: Path, edition: str = "book") -> Path:
         if built.exists():
             built.rename(failed)
         raise SystemExit(f"The site was not built:\n{complaints(lines, source)}")
+    if missing := [page for page in notebooks.pages() if not (built / f"{page}.html").exists()]:
+        built.rename(failed)
+        raise SystemExit(
+            f"The site was not built: it lacks {', '.join(missing)}, and Sphinx gave no reason. "
+            f"Its output ends with:\n{complaints(lines, source)}"
+        )
     polish(built)
     if "/" in notebooks.pages()[0]:
         write_entrance(built)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -98,7 +99,11 @@ def main() -> int:
     write(ROOT / "_build" / "executed", SOURCE)
     shutil.rmtree(OUTPUT, ignore_errors=True)
     command = [sys.executable, "-m", "sphinx", "-b", "revealjs", "-q", "-E", "-W", "--keep-going"]
-    done = subprocess.run([*command, str(SOURCE), str(OUTPUT)], capture_output=True, text=True)
+    environment = os.environ | {"PYTHONUTF8": "1"}
+    done = subprocess.run(
+        [*command, str(SOURCE), str(OUTPUT)], env=environment, capture_output=True,
+        encoding="utf-8", errors="replace",
+    )  # fmt: skip
     if done.returncode or not (OUTPUT / "index.html").exists():
         raise SystemExit(f"The slides were not built:\n{done.stderr.strip()[-4000:]}")
     print("The slides are at _build/slides/index.html")

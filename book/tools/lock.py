@@ -21,7 +21,7 @@ def lock() -> None:
     """
     command = [sys.executable, "-m", "uv", "pip", "compile", "--upgrade", "--quiet"]
     command += ["pyproject.toml", *(f"--extra={extra}" for extra in EXTRAS)]
-    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8")
     if found.returncode:
         raise SystemExit(f"uv could not lock pyproject.toml:\n{found.stderr.strip()}")
     (ROOT / "requirements.txt").write_text(found.stdout + "-e .\n", encoding="utf-8")

@@ -97,8 +97,19 @@ def parameters(notebook: nbformat.NotebookNode) -> list[str]:
     return names
 
 
+def _joined(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """Join the pieces of printed text, whose number depends on the timing of the kernel."""
+    joined: list[nbformat.NotebookNode] = []
+    for output in outputs:
+        if output.output_type == "stream" and joined and joined[-1].output_type == "stream":
+            joined[-1].text += output.text
+        else:
+            joined.append(output)
+    return joined
+
+
 def strip(notebook: nbformat.NotebookNode, injected: bool = False) -> nbformat.NotebookNode:
-    """Remove papermill's metadata, timestamps and progress bars, in place; return the notebook.
+    """Remove papermill's metadata, timestamps and progress bars, and join printed text, in place.
 
     Parameters
     ----------
@@ -114,7 +125,7 @@ def strip(notebook: nbformat.NotebookNode, injected: bool = False) -> nbformat.N
     for cell in notebook.cells:
         if cell.cell_type == "code":  # what goes to standard error tells how far and how fast
             shown = [o for o in cell.outputs if o.get("name") != "stderr"]
-            cell.outputs = shown
+            cell.outputs = _joined(shown)
     for metadata in [notebook.metadata, *(cell.metadata for cell in notebook.cells)]:
         for key in TRANSIENT:
             metadata.pop(key, None)

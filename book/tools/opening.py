@@ -44,9 +44,9 @@ def read_times(file: Path = TIMES) -> dict[str, dict[str, object]]:
     """Return what was measured of each chapter, by its name; nothing where the file is damaged."""
     try:
         times = json.loads(file.read_text("utf-8")) if file.exists() else {}
-    except ValueError:
-        times = None
-    if not isinstance(times, dict):
+        for measured in times.values():
+            sentence(1, measured)
+    except (ValueError, AttributeError, TypeError, KeyError):
         print(f"{file} is damaged; `make refresh` writes it anew.", file=sys.stderr)
         return {}
     return times

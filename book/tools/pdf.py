@@ -50,7 +50,9 @@ def single_page() -> Path:
     command += ["--builder", "custom", "--custom-builder", "singlehtml", "--keep-going"]
     command += ["--path-output", str(FOLDER)]
     environment = os.environ | {"NO_COLOR": "1", "PYTHONUTF8": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", errors="replace"
+    )
     pages = list((FOLDER / "_build" / "singlehtml").glob("**/*.html"))
     if done.returncode or not pages:
         said = (done.stdout + done.stderr).splitlines(keepends=True)

@@ -20,6 +20,18 @@ SUMMING = {"sum", "nansum", "cumsum", "linalg_vector_norm", "bmm", "baddbmm"}
 SOFTMAX = {"_softmax", "_safe_softmax"}
 # A reduction over cells whose result no factor relates to that on another grid.
 UNSCALABLE = {"prod", "cumprod", "logsumexp", "logcumsumexp", "_log_softmax"}
+# Operations that take cells together, or some cells out, and give about the same on a finer grid of
+# the same maps.
+STEADY = {
+    "mean", "amax", "amin", "max", "min", "aminmax", "std", "var", "std_mean", "var_mean", "median",
+    "nanmedian", "kthvalue", "mode", "topk", "any", "all", "select", "index", "index_select",
+    "gather", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "adaptive_max_pool2d",
+    "adaptive_max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "max_pool2d_with_indices",
+    "max_pool3d_with_indices", "grid_sampler_2d", "grid_sampler_3d", "upsample_nearest1d",
+    "upsample_nearest2d", "upsample_nearest3d", "upsample_linear1d", "upsample_bilinear2d",
+    "upsample_bicubic2d", "upsample_trilinear3d",
+}  # fmt: skip
+FOURIER = {"_fft_r2c", "_fft_c2c", "_fft_c2r"}
 POWERS = {"sqrt": 0.5, "rsqrt": -0.5, "reciprocal": -1.0}
 # f(c x) = c f(x) for c > 0, in every activation among the arguments at once.
 HOMOGENEOUS = {
@@ -29,7 +41,8 @@ HOMOGENEOUS = {
     "stack", "index", "add", "sub", "mean", "amax", "amin", "std", "maximum", "minimum",
     "native_dropout", "dropout", "constant_pad_nd", "max_pool2d_with_indices", "avg_pool1d",
     "max_pool3d_with_indices", "avg_pool2d", "avg_pool3d", "_adaptive_avg_pool2d",
-    "_adaptive_avg_pool3d", "upsample_nearest2d", "upsample_bilinear2d",
+    "_adaptive_avg_pool3d", "upsample_nearest2d", "upsample_bilinear2d", "view_as_real",
+    "view_as_complex", "real", "imag", "_conj",
 }  # fmt: skip
 NORMALIZING = {"native_layer_norm", "native_group_norm"}  # f(c x) = f(x)
 
@@ -83,6 +96,10 @@ def result_factor(
         return first * count
     if name in SOFTMAX and first == 1.0:
         return 1 / count
+    if name in FOURIER:
+        return first * _fourier_factor(name, args)
+    if name in ("avg_pool2d", "avg_pool3d") and len(args) > 6 and args[6]:  # divisor_override
+        return first * math.prod(args[1]) / args[6]
     if name in ("mul", "div"):
         x, y = args[:2]
         second = factors.get(id(y), 1.0) if isinstance(y, Tensor) else abs(float(y)) or 1.0
@@ -99,6 +116,21 @@ def result_factor(
     if name in HOMOGENEOUS and len(set(here)) <= 1:
         return first
     return None
+
+
+def _fourier_factor(name: str, args: Sequence) -> float:
+    """Return the factor of a Fourier transform: that of the sum, over that of its normalisation.
+
+    A mode keeps its coefficient if the forward transform divides by the number of cells, and the
+    inverse adds up as many modes on every grid.
+    """
+    x, dims, normalisation, last = args[:4]
+    sizes = [x.shape[dim] for dim in dims]
+    if name == "_fft_c2r":
+        sizes[-1] = last
+    count = math.prod(sizes)
+    inverse = name == "_fft_c2r" or (name == "_fft_c2c" and not last)
+    return (1 if inverse else count) / (1, math.sqrt(count), count)[normalisation]
 
 
 def _tensors(args: Sequence) -> list[Tensor]:

@@ -41,8 +41,10 @@ from mgcore.refinement.layouts import (
     transposed_axes,
 )
 from mgcore.refinement.scaling import (
+    FOURIER,
     NORMALIZING,
     SOFTMAX,
+    STEADY,
     SUMMING,
     UNSCALABLE,
     reduced_cells,
@@ -132,6 +134,16 @@ class Event:
 
 
 @dataclass(frozen=True)
+class Sizes:
+    """How many numbers an operation takes and gives that is not known to keep their values."""
+
+    taken: int
+    given: int
+    operation: str
+    module: str
+
+
+@dataclass(frozen=True)
 class Output:
     """One tensor that a network returns.
 
@@ -158,6 +170,7 @@ class Trace:
         In the order of the calls.
     outputs : list of Output
     events : list of Event
+    sizes : list of Sizes
     other_uses : dict
         The name of a weight to the last operation, neither a convolution nor a matrix product,
         that used it.
@@ -166,6 +179,7 @@ class Trace:
     uses: list[Use] = field(default_factory=list)
     outputs: list[Output] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    sizes: list[Sizes] = field(default_factory=list)
     other_uses: dict[str, str] = field(default_factory=dict)
 
 
@@ -358,6 +372,7 @@ class Tracer(TorchDispatchMode):
             self.places[tensor] = self._place(packet, activations[0], tensor) or place
         if activations:
             self._follow_scale(func, args, kwargs, scaled, out)
+            self._note_sizes(packet, args, activations, out)
         self.last = ()
         return out
 
@@ -392,6 +407,23 @@ class Tracer(TorchDispatchMode):
         names, operation = self.computed.get(weight, (frozenset(), ""))
         return f"{' and '.join(sorted(names))} by {operation}" if names else ""
 
+    def _note_sizes(
+        self, packet: Any, args: Sequence, activations: Sequence[Tensor], out: Any
+    ) -> None:
+        """Note the sizes of an operation that might reduce a grid by adding up its cells."""
+        name = packet.__name__
+        known = name.rstrip("_") in STEADY | SUMMING | SOFTMAX | UNSCALABLE
+        weighted = name in ("convolution", "mm", "addmm") and (
+            args[1 if name == "convolution" else -1] in self.names
+            or args[1 if name == "convolution" else -1] in self.computed
+        )
+        if packet is aten.slice:
+            known = out.shape[args[1]] == 1  # one cell, such as a token, is selected
+        if not (known or weighted):
+            given = sum(x.numel() for x in tree_leaves(out) if isinstance(x, Tensor))
+            taken = sum(x.numel() for x in activations)
+            self.found.sizes.append(Sizes(taken, given, name.strip("_"), self.module))
+
     def _note_scale(self, cause: Scaled) -> None:
         event = Event("scale", cause.factor, cause.operation, cause.module)
         self.found.events.append(event)
@@ -411,7 +443,10 @@ class Tracer(TorchDispatchMode):
             order = float(argument(func, "ord", args, kwargs) or 0) or 2.0
         if name in UNSCALABLE and count > 1:
             self._note_scale(Scaled(count, name.strip("_"), self.module))
-        if cause is None and (count == 1 or name in UNSCALABLE):
+        number = any(isinstance(x, int | float) for x in args[:2])  # it may follow from a size
+        starts = count > 1 or name in FOURIER or (name in ("mul", "div") and number)
+        starts = starts or (name.startswith("avg_pool") and len(args) > 6)
+        if cause is None and (not starts or name in UNSCALABLE):
             return
         if not isinstance(out, Tensor) and name in NORMALIZING:
             out = out[0]
@@ -420,6 +455,7 @@ class Tracer(TorchDispatchMode):
         if factor is None:
             for value in {id(v): v for v in scaled.values()}.values():
                 self._note_scale(value)
+            factor = 1 / count if name in SOFTMAX else None
         for tensor in tree_leaves(out):
             if not isinstance(tensor, Tensor):
                 continue
@@ -519,6 +555,7 @@ def trace_both(
             "not depend on the resolution."
         )
     _check_events(before.events, after.events)
+    _check_sizes(before.sizes, after.sizes)
     return before, after
 
 
@@ -549,3 +586,15 @@ def _check_events(before: Sequence[Event], after: Sequence[Event]) -> None:
             f"{place} adds up the cells of a grid, so that its result changes with their number "
             f"({numbers}). Use a mean over the cells."
         )
+
+
+def _check_sizes(before: Sequence[Sizes], after: Sequence[Sizes]) -> None:
+    """Raise ValueError at the first operation that takes more numbers but gives as many."""
+    for old, new in zip(before, after, strict=False):
+        if old.operation == new.operation and old.taken != new.taken and old.given == new.given:
+            place = f"{new.operation} in {new.module or 'the forward pass'}"
+            raise ValueError(
+                f"{place} takes {old.taken} → {new.taken} numbers and gives {new.given} at both "
+                "resolutions, and is not known to keep their values. Use a mean over the cells, or "
+                "adaptive pooling."
+            )

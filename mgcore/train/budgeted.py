@@ -208,6 +208,12 @@ class Draw:
         return self.level.images[chosen], self.level.labels[chosen]
 
 
+def to_device(batch: tuple[Tensor, Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return images and labels on the device of a network."""
+    images, labels = batch
+    return images.to(device), labels.to(device)
+
+
 @contextmanager
 def training_mode(model: nn.Module) -> Iterator[None]:
     """Put a network in training mode, and every module of it back in its own mode afterwards."""
@@ -238,6 +244,7 @@ def train(
         Trained in training mode: batch normalisation and dropout are active whatever the mode
         before, which is restored afterwards.
     level : Level or BatchLevel
+        Each batch is moved to the device of `model`.
     generator : torch.Generator
         Draws the order of the images of a :class:`Level`.
     scheme : Scheme
@@ -268,13 +275,14 @@ def train(
     # Counted first: whatever fails in counting, no training is lost by it.
     each = [image_flops(m, s) for m, s in zip(grids.models, grids.shapes, strict=True)]
     draw, steps, work, seen = level.draw(generator), 0, 0.0, [0] * (1 + grids.depth)
+    place = next(model.parameters()).device
     descent = optimizer(model.parameters())
     batches = scheme.batches[: 1 + grids.depth] if scheme.kind == "multilevel" else scheme.batches
     with training_mode(model):
         while work < level.budget:
             if scheme.kind == "fine":
                 batches = (min(scheme.batches[0], level.budget - int(work)),)
-            drawn = [draw(count) for count in batches]
+            drawn = [to_device(draw(count), place) for count in batches]
             counts = _counts(scheme.kind, [len(y) for _, y in drawn], grids.depth)
             cost = sum(n * grids.cells(k) for k, n in enumerate(counts))
             if work + cost > level.budget:

@@ -23,6 +23,7 @@ from mgcore.train.budgeted import (
     Optimizer,
     Spent,
     image_flops,
+    to_device,
     training_mode,
 )
 from mgcore.train.multilevel import Loss
@@ -139,11 +140,11 @@ def progressive_resizing(
         )
     # Counted first: whatever fails in counting, no training is lost by it.
     each = {n: _flops(model, channels, n) for n in sorted(set(sizes))}
-    descent = optimizer(model.parameters())
+    descent, place = optimizer(model.parameters()), next(model.parameters()).device
     how = {"align_corners": False} if mode == "bilinear" else {}
     with training_mode(model):
         for n in sizes:
-            images, labels = draw(batch)
+            images, labels = to_device(draw(batch), place)
             if n < size:
                 images = F.interpolate(images, (n, n), mode=mode, **how)
             evaluations = 0

@@ -138,6 +138,23 @@ def test_refresh_writes_outputs_and_nothing_else(book: Path) -> None:
     assert outputs(book / "book" / "experiment.ipynb")[-1] == "paper 3\n"
 
 
+def test_committed_outputs_do_not_depend_on_when_a_kernel_flushes() -> None:
+    made = notebook(("", "1"))
+    pieces = [
+        ("stdout", "a\n"),
+        ("stderr", "5 %"),
+        ("stdout", "b\n"),
+        (None, ""),
+        ("stdout", "c\n"),
+    ]
+    made.cells[1].outputs = [
+        v4.new_output("stream", name=name, text=text) if name else v4.new_output("display_data")
+        for name, text in pieces
+    ]
+    shown = notebooks.strip(made).cells[1].outputs
+    assert [output.get("text") for output in shown] == ["a\nb\n", None, "c\n"]
+
+
 def test_reproduce_touches_no_committed_chapter_and_repeats_the_verdict(book: Path) -> None:
     before = (book / "book" / "experiment.ipynb").read_bytes()
     run = tool(book, "reproduce", "--tier", "class", "--trials", "5")
@@ -272,7 +289,7 @@ def test_a_damaged_stamp_and_damaged_times_only_cost_a_run(book: Path, tmp_path,
     assert tool(book, "execute", "--only", "plain", "--out", "stamped").returncode == 0
     (book / "stamped" / "book" / "plain.sha256").write_bytes(b"\xff\xfe")
     assert "1 of 1" in tool(book, "execute", "--only", "plain", "--out", "stamped").stderr
-    for content in (b"\xff{", b"[]", b""):
+    for content in (b"\xff{", b"[]", b"", b'{"plain": 3}', b'{"plain": {"seconds": 1.5}}'):
         (tmp_path / "times.json").write_bytes(content)
         assert opening.read_times(tmp_path / "times.json") == {}
         assert "is damaged; `make refresh`" in capsys.readouterr().err
@@ -344,11 +361,26 @@ def test_an_interrupted_site_leaves_no_half_of_one(book: Path, monkeypatch) -> N
         raise KeyboardInterrupt
 
     monkeypatch.setattr(build_site, "polish", interrupted)
+    monkeypatch.setattr(notebooks, "pages", lambda: ["index"])
     monkeypatch.setattr(build_site, "gather", lambda executed, source, edition: None)
     monkeypatch.setattr(build_site, "COMMAND", [sys.executable, "-c", MADE_SITE])
     with pytest.raises(KeyboardInterrupt):
         build_site.build(book, book / "half")
     assert not (book / "half" / "_build" / "html").exists()
+
+
+def test_a_builder_that_leaves_pages_out_makes_no_site(book: Path, monkeypatch) -> None:
+    """A pipeline was green for months without a page: the builder ended with status 0."""
+    monkeypatch.setattr(build_site, "gather", lambda executed, source, edition: None)
+    monkeypatch.setattr(notebooks, "pages", lambda: ["index", "book/plain"])
+    for command, sentence in (
+        (["-c", MADE_SITE], "it lacks book/plain, and Sphinx gave no reason"),
+        (["-c", "print('done')"], "The site was not built:\ndone"),
+    ):
+        monkeypatch.setattr(build_site, "COMMAND", [sys.executable, *command])
+        with pytest.raises(SystemExit, match=sentence):
+            build_site.build(book, book / "lacking")
+        assert not (book / "lacking" / "_build" / "html").exists()
 
 
 def test_reproduce_without_trials_takes_the_number_of_the_tier() -> None:

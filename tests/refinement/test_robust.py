@@ -51,6 +51,12 @@ SUMS = {
     ),
     "divided by a fixed number": lambda x, head: head(x.sum((2, 3)) / 96),
     "returned": lambda x, head: x.sum((2, 3)),
+    "Fourier transform": lambda x, head: head(torch.fft.rfft2(x)[..., 0, 0].real),
+    "pooling that does not divide": lambda x, head: head(
+        F.avg_pool2d(x, x.shape[2:], divisor_override=1).flatten(1)
+    ),
+    "mean times the number of cells": lambda x, head: head(x.mean((2, 3)) * x[0, 0].numel()),
+    "p-norm pooling": lambda x, head: head(F.lp_pool2d(x, 2, x.shape[2:]).flatten(1)),
 }
 
 
@@ -59,6 +65,34 @@ SUMS = {
 def test_what_grows_with_the_number_of_cells_is_refused(name, change):
     with pytest.raises(ValueError, match=r"adds up the cells of a grid.*→.*Use a mean"):
         change(Net(SUMS[name], nn.Linear(4, 2)), (1, 8, 12))
+
+
+def scattered(x, head):
+    """Add the cells of each map into one number by their index."""
+    index = torch.zeros(x[0, 0].numel(), dtype=torch.int64)
+    return head(torch.zeros(*x.shape[:2], 1).index_add(2, index, x.flatten(2))[..., 0])
+
+
+UNKNOWN = {
+    "product with ones": lambda x, head: head(
+        (x.flatten(2) @ torch.ones(x[0, 0].numel(), 1))[..., 0]
+    ),
+    "tensordot": lambda x, head: head(torch.tensordot(x, torch.ones(x.shape[2:]), dims=2)),
+    "index_add": scattered,
+    "histogram": lambda x, head: head(torch.stack([torch.histc(m, 4, -1, 1) for m in x[:, 0]])),
+    "distances": lambda x, head: head(torch.cdist(x.flatten(2), 2 * x.flatten(2)).mean(1)),
+    "kernel as large as the map": lambda x, head: head(
+        F.conv2d(x, torch.ones(4, 1, *x.shape[2:]), groups=4).flatten(1)
+    ),
+    "crop": lambda x, head: head(x[..., :3, :5].mean((2, 3))),
+}
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+@pytest.mark.parametrize("change", [refine, coarsen])
+def test_an_operation_that_may_add_up_cells_is_refused_by_name(name, change):
+    with pytest.raises(ValueError, match=r"in the forward pass takes \d+ → \d+ numbers and gives"):
+        change(Net(UNKNOWN[name], nn.Linear(4, 2)), (1, 8, 12))
 
 
 MEANS = {
@@ -71,6 +105,14 @@ MEANS = {
     "sum behind adaptive pooling": lambda x, head: head(F.adaptive_avg_pool2d(x, 2).sum((2, 3))),
     "rms": lambda x, head: head(x.pow(2).mean((2, 3)).sqrt()),
     "standard deviation": lambda x, head: head(x.std((2, 3))),
+    "median": lambda x, head: head(x.flatten(2).median(-1).values),
+    "largest three": lambda x, head: head(x.flatten(2).topk(3).values.mean(-1)),
+    "Fourier transform and back": lambda x, head: head(
+        torch.fft.irfft2(torch.fft.rfft2(x), s=x.shape[2:]).mean((2, 3))
+    ),
+    "mean mode": lambda x, head: head(torch.fft.rfft2(x, norm="forward")[..., 0, 0].real),
+    "one cell": lambda x, head: head(x[:, :, -1, -1]),
+    "scaled": lambda x, head: head((x / 255 * 2 + x).mean((2, 3))),
     "attention": lambda x, head: head(
         F.scaled_dot_product_attention(*[x.flatten(2).mT[:, None]] * 3)[:, 0]
     ).mean(1),

@@ -11,6 +11,7 @@ from torch import nn
 from mgcore import ThesisCNN
 from mgcore.thesis.network import step_flops
 from mgcore.train.budgeted import BatchLevel, Level, Scheme, image_flops, train
+from mgcore.train.progressive_resizing import progressive_resizing
 
 
 def small():
@@ -231,3 +232,14 @@ def test_counting_that_fails_costs_no_training(level, monkeypatch):
 def test_bad_batches_get_one_sentence(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+@pytest.mark.parametrize("scheme", [Scheme(), Scheme("joint"), Scheme("multilevel", (2, 8))])
+def test_images_are_moved_to_the_device_of_the_network(scheme, level):
+    """The meta device stands for a GPU: images of the CPU would end in a raw error."""
+    model = small().to("meta")
+    spent = train(model, level(20), generator(), scheme=scheme, below=1)
+    assert spent.steps > 0 and next(model.parameters()).is_meta
+    whole = nn.Sequential(nn.Conv2d(1, 3, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).to("meta")
+    resized, spent = progressive_resizing(whole, level(40), batch=4)
+    assert spent.steps > 0 and next(resized.parameters()).is_meta

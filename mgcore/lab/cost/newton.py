@@ -30,6 +30,9 @@ from mgcore.thesis.curvature import flatten, local_model, unflatten
 from mgcore.thesis.network import CLASSIFIER, initial_weights
 from mgcore.thesis.objective import Objective
 
+DIGITS = 300  # of the comparison of trust regions
+DROP = 0.01
+
 
 @dataclass(frozen=True)
 class ProductCost:
@@ -53,12 +56,18 @@ class Race:
         Outer iterations.
     passes : int
         Matrix products with the cached features or their transpose, which take most of the time.
+    digits : int
+        Images of the problem.
+    drop : float
+        The loss to be reached, as a share of the loss at the start.
     """
 
     method: str
     seconds: float
     steps: int
     passes: int
+    digits: int = DIGITS
+    drop: float = DROP
 
 
 def product_costs(budget: float = 2.0, batch: int = BATCH) -> list[ProductCost]:
@@ -147,7 +156,7 @@ def race_problem(count: int, seed: int = 0) -> tuple[ClassifierProblem, dict[str
     return ClassifierProblem(objective, cached, digits.labels), start
 
 
-def race(count: int = 300, drop: float = 0.01, seed: int = 0, repeats: int = 3) -> list[Race]:
+def race(count: int = DIGITS, drop: float = DROP, seed: int = 0, repeats: int = 3) -> list[Race]:
     """Train a classifier on cached features to the same loss by three methods, in float64.
 
     Parameters
@@ -223,9 +232,12 @@ def race(count: int = 300, drop: float = 0.01, seed: int = 0, repeats: int = 3) 
         for _ in range(repeats)
     ]
     return [
-        Race(name, median(one[name][0] for one in rounds), rounds[-1][name][1], passes[name])
+        Race(
+            name, median(one[name][0] for one in rounds), rounds[-1][name][1], passes[name],
+            count, drop,
+        )
         for name in methods
-    ]
+    ]  # fmt: skip
 
 
 def run_until(
@@ -274,7 +286,7 @@ def count_passes(name: str, method: Method, problem: ClassifierProblem, target: 
     return products.count - steps  # each test of the loss takes one
 
 
-def newton_rows(budget: float = 1.0, count: int = 300) -> list[Row]:
+def newton_rows(budget: float = 1.0, count: int = DIGITS) -> list[Row]:
     """Measure Hessian products, and the time of a step beside pytorch-minimize's."""
     settle_process()
     rows = [

@@ -142,6 +142,7 @@ def _run_plain(
     start = {k: w.float().numpy() for k, w in fresh_weights(protocol, 0, grid).items()}
     environment = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
     environment |= {"OMP_NUM_THREADS": str(threads)} if threads else {}
+    environment["PYTHONUTF8"] = "1"
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "data.npz"
         arrays: dict[str, Any] = start
@@ -150,7 +151,7 @@ def _run_plain(
             labels=np.concatenate([images.training_labels, images.validation_labels]), **arrays,
         )  # fmt: skip
         command = [sys.executable, plain_script.__file__, str(file), json.dumps(options)]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", env=environment)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
         raise ValueError(f"The plain script failed: {last}")

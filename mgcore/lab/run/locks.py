@@ -79,8 +79,9 @@ class TrialLocks:
         found = {}
         for number in sorted(self.held):
             try:
-                done, _, network = self.progress_file(number).read_text().partition(" ")
-                found[number] = float(done), network
+                text = self.progress_file(number).read_text(encoding="utf-8")
+                done, _, network = text.partition(" ")
+                found[number] = float(int(done)), network
             except (OSError, ValueError):
                 pass  # not written yet, or being replaced at this moment
         return found

@@ -46,7 +46,7 @@ class ProgressFile:
 
     def _write(self) -> None:
         try:
-            self.file.write_text(f"{int(self.done)} {self.network}")
+            self.file.write_text(f"{int(self.done)} {self.network}", encoding="utf-8")
         except OSError:
             pass  # a full disk, or a worker on another machine; the trial goes on
 

@@ -3,8 +3,10 @@
 **The same seeds.**  A trial with the record's seed is the record's trial up to rounding, so the two
 are compared trial by trial.  Training amplifies rounding by an amount that differs between
 conditions: the tolerance of each cell is calibrated from runs of the same trials on several code
-paths of a processor (``book/records/agreement/rounding.json``).  A difference beyond the tolerance
-does not decide by itself; the comparison of means then does.
+paths of a processor (``book/records/agreement/rounding.json``, made by
+``book/tools/code_paths.py``).  A study for which this was not measured has a tolerance of
+:data:`SAME_TRIAL` in every cell, and its verdict says so.  A difference beyond the tolerance does
+not decide by itself; the comparison of means then does.
 
 **Other seeds.**  A trial is another draw from the same distribution, and the two means are compared
 by a t interval for their difference.
@@ -110,10 +112,13 @@ class RoundingSpread:
         Standard deviation over code paths, in percentage points, pooled over trials.
     degrees : int
         Degrees of freedom: trials × (code paths − 1).
+    paths : int
+        Code paths, that of the record included.
     """
 
     deviations: Mapping[str, float]
     degrees: int
+    paths: int = 2
 
     def tolerance(self, name: str, comparisons: int) -> float:
         """Return how far a cell of the same trial may differ between two code paths.
@@ -121,8 +126,41 @@ class RoundingSpread:
         The difference of two draws has √2 times their deviation; the level :data:`FAMILY` is
         divided among the comparisons.  The tolerance is never below :data:`SAME_TRIAL`.
         """
+        return max(SAME_TRIAL, self._factor(comparisons) * self.deviations.get(name, 0.0))
+
+    def _factor(self, comparisons: int) -> float:
+        """Return the tolerance in units of a cell's deviation."""
         quantile = float(student.ppf(1 - FAMILY / comparisons / 2, self.degrees))
-        return max(SAME_TRIAL, quantile * math.sqrt(2) * self.deviations.get(name, 0.0))
+        return quantile * math.sqrt(2)
+
+    def false_alarms(self, trials: int, draws: int = 2000, seed: int = 0) -> tuple[float, float]:
+        """Simulate how often rounding alone exceeds the tolerance of some cell.
+
+        The deviations of the cells are taken as true.  Each draw estimates them anew with
+        :attr:`degrees` degrees of freedom, and draws the differences of `trials` trials; all are
+        normal and independent.
+
+        Returns
+        -------
+        (rate, half) : float
+            The share of draws with an alarm and the half-width of its 95 % interval (normal
+            approximation).
+        """
+        rng, true = np.random.default_rng(seed), np.array(list(self.deviations.values()))
+        size = draws, trials, len(true)
+        estimated = true * np.sqrt(
+            rng.chisquare(self.degrees, (draws, 1, len(true))) / self.degrees
+        )
+        tolerances = np.maximum(SAME_TRIAL, self._factor(trials * len(true)) * estimated)
+        differences = math.sqrt(2) * true * rng.standard_normal(size)
+        alarms = (np.abs(differences) > tolerances).any(axis=(1, 2))
+        return _share(int(alarms.sum()), draws)
+
+
+def _share(alarms: int, draws: int) -> tuple[float, float]:
+    """Return a share and the half-width of its 95 % interval, which is positive for none, too."""
+    rate = alarms / draws
+    return rate, 1.96 * math.sqrt(max(rate * (1 - rate), 1 / draws) / draws)
 
 
 @lru_cache
@@ -157,7 +195,7 @@ def rounding_spread(protocol: Protocol, file: Path | None = None) -> RoundingSpr
         values = np.array([accuracies[name] for accuracies in paths.values()])  # (paths, trials)
         deviations[name] = math.sqrt(values.var(axis=0, ddof=1).mean())
         degrees = values.shape[1] * (values.shape[0] - 1)
-    return RoundingSpread(deviations, degrees)
+    return RoundingSpread(deviations, degrees, len(paths))
 
 
 def table_cells(trials: Sequence[Trial]) -> list[str]:
@@ -221,7 +259,8 @@ def same_seeds(
     ours, theirs : sequence of Trial
         Those of equal number are compared.
     spread : RoundingSpread, optional
-        Gives the tolerance of each cell; without it every tolerance is :data:`SAME_TRIAL`.
+        Gives the tolerance of each cell; without it every tolerance is :data:`SAME_TRIAL`, and
+        the sentence says that rounding was not measured.
     """
     recorded = {trial["trial"]: trial for trial in theirs}
     pairs = [(trial, recorded[trial["trial"]]) for trial in ours if trial["trial"] in recorded]
@@ -234,21 +273,29 @@ def same_seeds(
     table = table_cells(ours)
     own, other = (_values(side, table) for side in zip(*pairs, strict=True))
     differences = np.abs(own - other)  # (pairs, cells)
-    spread = spread or RoundingSpread({}, 1)
-    tolerances = np.array([spread.tolerance(name, differences.size) for name in table])
+    if not differences.any():
+        sentence = f"Agrees: {count} with the record's seeds, every accuracy identical."
+        return Agreement(True, "same seeds", sentence)
+    if spread is None:
+        tolerances = np.full(len(table), SAME_TRIAL)
+    else:
+        tolerances = np.array([spread.tolerance(name, differences.size) for name in table])
     ratios = differences / tolerances
     worst = int(np.where(np.isnan(ratios), np.inf, ratios).argmax())
     row, column = np.unravel_index(worst, ratios.shape)
-    furthest = (
-        f"{differences[row, column]:.2f} points ({_in_words(table[column])}; rounding explains up "
-        f"to {tolerances[column]:.1f})"
+    allowed = f"{tolerances[column]:.1f}"
+    explained = (
+        f"{allowed} are allowed, since the effect of rounding was not measured for this study"
+        if spread is None
+        else f"rounding explains up to {allowed}"
     )
+    furthest = f"{differences[row, column]:.2f} points ({_in_words(table[column])}; {explained})"
     if (ratios <= 1).all():
         return Agreement(
             True,
             "same seeds",
-            f"Agrees: {count} with the record's seeds differ from it by rounding only, at most "
-            f"{furthest}.",
+            f"Agrees: {count} with the record's seeds {'differs' if len(pairs) == 1 else 'differ'} "
+            f"from it by {'' if spread is None else 'rounding only, '}at most {furthest}.",
         )
     means = compare_means(ours, theirs)
     reason = means.sentence.partition(": ")[2]
@@ -384,8 +431,7 @@ def detections(
     for _ in range(draws):
         differences, margins = judge(_drawn(ours, n, rng), _drawn(theirs, m, rng))
         alarms += bool((np.abs(differences) > margins).any())
-    rate = alarms / draws
-    return rate, 1.96 * math.sqrt(max(rate * (1 - rate), 1 / draws) / draws)
+    return _share(alarms, draws)
 
 
 def _drawn(known: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:

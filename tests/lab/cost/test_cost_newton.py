@@ -63,10 +63,12 @@ def test_what_is_compared_is_the_same_product(pooling):
 
 def test_what_is_kept_names_its_machine_and_date_and_cannot_be_altered(tmp_path):
     file = tmp_path / "bench" / "newton.json"
-    write(file, [ProductCost("pooling", "full", 1.5)], [Race("ours", 0.1, 3, 20)])
+    write(file, [ProductCost("pooling", "full", 1.5)], [Race("ours", 0.1, 3, 20, 8, 0.5)])
     kept = read(file)
     assert kept["products"] == [{"network": "pooling", "form": "full", "gradients": 1.5}]
-    assert kept["race"] == [{"method": "ours", "seconds": 0.1, "steps": 3, "passes": 20}]
+    assert kept["race"] == [
+        {"method": "ours", "seconds": 0.1, "steps": 3, "passes": 20, "digits": 8, "drop": 0.5}
+    ]
     assert "cores" in kept["machine"] and len(kept["date"]) == 10
     file.write_text(file.read_text(encoding="utf-8").replace("1.5", "1.4"), encoding="utf-8")
     with pytest.raises(RecordError, match="truncated or altered"):

@@ -110,7 +110,13 @@ def test_few_recorded_trials_contradict_but_do_not_confirm(m):
 def test_the_same_seeds_are_compared_trial_by_trial(tmp_path, tiny):
     trials = draw(np.random.default_rng(3), 3)
     theirs = write(tmp_path / "record", tiny(), trials)
-    assert "identical" in str(compare(write(tmp_path / "same", tiny(), trials[:2]), theirs))
+    assert "every metric identical" in str(
+        compare(write(tmp_path / "a", tiny(), trials[:2]), theirs)
+    )
+    last_digits = copy.deepcopy(trials)
+    last_digits[0]["metrics"]["new"][1]["objective"] = 0.1
+    outcome = compare(write(tmp_path / "b", tiny(), last_digits), theirs)
+    assert "every accuracy identical" in str(outcome)
     near, far = copy.deepcopy(trials), copy.deepcopy(trials)
     near[1]["metrics"]["transfer"][-1]["validation_accuracy"] += 0.4
     far[1]["metrics"]["transfer"][-1]["validation_accuracy"] += 1.4
@@ -157,6 +163,26 @@ def test_a_run_of_another_study_with_the_same_seeds_does_not_agree():
     assert same_seeds(other, theirs, RoundingSpread({}, 1)).agrees is False
 
 
+def test_a_study_without_calibration_has_one_tolerance_and_the_sentence_says_so(tmp_path, tiny):
+    theirs = draw(np.random.default_rng(7), 10)
+    unknown = "1.0 are allowed, since the effect of rounding was not measured for this study"
+    for points, agrees, start in (
+        (
+            0.9,
+            True,
+            "Agrees: 10 trials with the record's seeds differ from it by at most 0.90 points",
+        ),
+        (9.0, False, "Does not agree: a trial with the record's seed differs by 9.00 points"),
+    ):
+        outcome = same_seeds(moved(theirs, points), theirs)
+        assert outcome.agrees is agrees
+        assert str(outcome).startswith(start) and unknown in str(outcome)
+    own = write(tmp_path / "own", tiny(), moved(theirs, 0.9)[:1])
+    assert unknown in str(compare(own, write(tmp_path / "record", tiny(), theirs)))
+    measured = same_seeds(moved(theirs, 0.9), theirs, RoundingSpread({}, 10))
+    assert "by rounding only, at most 0.90" in str(measured) and unknown not in str(measured)
+
+
 def test_an_accuracy_that_is_no_number_is_not_within_any_tolerance():
     theirs = draw(np.random.default_rng(10), 10)
     outcome = same_seeds(moved(theirs, float("nan"), slice(1)), theirs)
@@ -176,13 +202,23 @@ def test_rounding_raises_a_false_alarm_in_at_most_one_case_of_twenty():
     assert 0.005 < alarms / cases < FAMILY + 3 * np.sqrt(FAMILY / cases)
 
 
+def test_the_false_alarms_of_the_tolerances_are_simulated(monkeypatch):
+    spread = RoundingSpread({str(k): 2.0 for k in range(12)}, 9)
+    rate, half = spread.false_alarms(2)
+    assert 0.005 < rate and rate - half < FAMILY
+    assert RoundingSpread({"a": 0.0, "b": 0.1}, 9).false_alarms(2, draws=50)[0] == 0.0  # one point
+    monkeypatch.setattr(agreement, "FAMILY", 24 * FAMILY)  # as if each cell stood alone
+    assert spread.false_alarms(2, draws=200)[0] > 0.3
+
+
 def test_the_spread_is_pooled_over_trials(tmp_path, tiny):
     cells = {"a": [[1.0, 10.0], [3.0, 10.0]], "b": [[5.0, 5.0], [5.0, 5.0]]}
     paths = {f"path {k}": {name: rows[k] for name, rows in cells.items()} for k in (0, 1)}
     file = tmp_path / "rounding.json"
     write_json(file, {"protocols": {tiny().key(): paths}})
     spread = rounding_spread(tiny(), file)
-    assert spread.degrees == 2 and spread.deviations == pytest.approx({"a": 1.0, "b": 0.0})
+    assert (spread.degrees, spread.paths) == (2, 2)
+    assert spread.deviations == pytest.approx({"a": 1.0, "b": 0.0})
     assert spread.tolerance("b", 24) == SAME_TRIAL
     assert rounding_spread(tiny(momentum=0.1), file) is None
     assert rounding_spread(tiny(), tmp_path / "none.json") is None
