@@ -40,8 +40,8 @@ except ImportError:
             "above it. Write the folder of a copy, or its git address, behind PROJECT in this cell."
         ) from None
     print(f"Installing mgcore and the packages of the book from {{project}} (some minutes).")
-    install = [sys.executable, "-m", "pip", "install", "--quiet", "--editable", f"{{project}}[book]"]
-    subprocess.run(install, check=True)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet"]
+    subprocess.run([*pip, "--editable", f"{{project}}[book]"], check=True)
     sys.modules.pop("mgcore", None)
     sys.path.insert(0, str(project))
     os.environ.setdefault("MGCORE_RECORDS", str(project / "book" / "records"))
@@ -60,7 +60,7 @@ def text(notebook: nbformat.NotebookNode) -> str:
 def put(notebook: nbformat.NotebookNode, name: str) -> bool:
     """Put the cell behind the title of the chapter `name`, in place; return whether it changed.
 
-    A new cell counts as executed first, as it would be: it does nothing where chapters are executed.
+    A new cell counts as executed first, as it would be: where chapters are executed it does nothing.
     """
     wanted = text(notebook)
     if found := notebooks.tagged(notebook, TAG):
