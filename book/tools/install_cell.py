@@ -60,7 +60,7 @@ def text(notebook: nbformat.NotebookNode) -> str:
 def put(notebook: nbformat.NotebookNode, name: str) -> bool:
     """Put the cell behind the title of the chapter `name`, in place; return whether it changed.
 
-    A new cell counts as executed first, as it would be: where chapters are executed it does nothing.
+    A new cell counts as executed first: where chapters are executed it does nothing.
     """
     wanted = text(notebook)
     if found := notebooks.tagged(notebook, TAG):
