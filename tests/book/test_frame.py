@@ -93,6 +93,16 @@ def test_an_unsupported_python_is_told_what_to_type(monkeypatch) -> None:
     assert install.find_python() == "/x/python3.13"
 
 
+def test_binder_gets_a_supported_python_and_the_lock_with_torch_for_cpus() -> None:
+    """Issue 22.14: repo2docker reads these two files and then no others."""
+    version = (ROOT / ".binder" / "runtime.txt").read_text("utf-8").strip().removeprefix("python-")
+    assert install.supported(tuple(map(int, version.split("."))))
+    lines = (ROOT / ".binder" / "requirements.txt").read_text("utf-8").splitlines()
+    read = [line for line in lines if not line.startswith("#")]
+    # With "=": repo2docker takes what follows a space for a path.
+    assert read == [f"--extra-index-url={install.SMALL_TORCH}", "-r ../requirements.txt"]
+
+
 DEBIAN = """The virtual environment was not created successfully because ensurepip is not
 available.  On Debian/Ubuntu systems, you need to install the python3-venv
 package using the following command.
