@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -40,7 +41,7 @@ def run(study: str, tier: str, trials: int, path: str, folder: Path) -> Path:
     Raises
     ------
     SystemExit
-        If the run fails; a negative status means that the processor lacks the instructions.
+        If the run fails, for instance because the processor lacks the instructions.
     """
     aten, onednn = PATHS[path]
     place = folder / path.replace(" ", "-").replace(",", "")
@@ -51,7 +52,11 @@ def run(study: str, tier: str, trials: int, path: str, folder: Path) -> Path:
     variables |= {"MGCORE_CACHE": str(place / "cache"), "OMP_NUM_THREADS": "1"}
     status = subprocess.run(command, env={**os.environ, **variables}, cwd=ROOT).returncode
     if status not in (0, 1):  # 1: the run disagrees with the record, which is what is measured
-        raise SystemExit(f"{path}: {study} ended with status {status}, and nothing was written.")
+        lacks = ", since the processor lacks these instructions" * (status == -signal.SIGILL)
+        raise SystemExit(
+            f"{path}: {study} ended with status {status}{lacks}. Nothing was written; what was run "
+            "is kept. Name other paths with --paths."
+        )
     return record
 
 

@@ -161,7 +161,8 @@ def load_digits(dataset: str, count: int, resolution: int = 28, root: str | None
         raise ValueError(
             f"resolution must be {source.resolution} with dataset={dataset!r}, got {resolution}."
         )
-    images, labels, sha256 = source.read(count, resolution, root)
+    with torch.inference_mode(False):  # kept for later calls, which may train
+        images, labels, sha256 = source.read(count, resolution, root)
     if count > len(images):
         raise ValueError(
             f"count must be at most {len(images)} with dataset={dataset!r}, got {count}."

@@ -216,11 +216,12 @@ def to_device(batch: tuple[Tensor, Tensor], device: torch.device) -> tuple[Tenso
 
 @contextmanager
 def training_mode(model: nn.Module) -> Iterator[None]:
-    """Put a network in training mode, and every module of it back in its own mode afterwards."""
+    """Put a network in training mode, with gradients, and restore each module's mode afterwards."""
     modes = {module: module.training for module in model.modules()}
     model.train()
     try:
-        yield
+        with torch.enable_grad():
+            yield
     finally:
         for module, mode in modes.items():
             module.training = mode
@@ -327,6 +328,6 @@ def image_flops(model: nn.Module, shape: Sequence[int]) -> float:
     scratch = copy.deepcopy(model).eval()
     example = next(scratch.parameters())
     x = torch.zeros(2, *shape, dtype=example.dtype, device=example.device)
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False) as counter, torch.enable_grad():
         scratch(x).sum().backward()
     return counter.get_total_flops() / 2

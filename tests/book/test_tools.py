@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import build_site
+import code_paths
 import execute
 import guard
 import nbformat.v4 as v4
@@ -21,6 +22,7 @@ import reproduce
 from notebooks import ROOT
 
 import make
+from mgcore.lab.records.files import read_json
 
 PARAMETERS = 'tier = "paper"\ntrials: int = 3'
 SLOW, QUICK = Path("book/pooling.ipynb"), Path("book/method.ipynb")
@@ -381,6 +383,28 @@ def test_a_builder_that_leaves_pages_out_makes_no_site(book: Path, monkeypatch) 
         with pytest.raises(SystemExit, match=sentence):
             build_site.build(book, book / "lacking")
         assert not (book / "lacking" / "_build" / "html").exists()
+
+
+def test_accuracies_on_code_paths_are_collected_beside_the_records(tmp_path, monkeypatch) -> None:
+    record, file = ROOT / "book" / "records" / "pooling-original-smoke", tmp_path / "a" / "r.json"
+    code_paths.collect("pooling-original", "smoke", 2, {"a path": record}, file)
+    (paths,) = read_json(file)["protocols"].values()
+    assert list(paths) == ["the record", "a path"] and paths["a path"] == paths["the record"]
+    assert len(paths["a path"]) == 12 and all(len(v) == 2 for v in paths["a path"].values())
+    code_paths.collect("pooling-prolonged", "smoke", 2, {}, file)
+    assert len(read_json(file)["protocols"]) == 2
+    calls = []
+
+    def refused(command, env, **_):
+        calls.append((command, env))
+        return subprocess.CompletedProcess(command, -signal.SIGILL)
+
+    monkeypatch.setattr(code_paths.subprocess, "run", refused)
+    with pytest.raises(SystemExit, match="since the processor lacks these instructions"):
+        code_paths.run("pooling-original", "smoke", 2, "torch AVX-512, oneDNN AVX2", tmp_path)
+    ((command, env),) = calls
+    assert env["ATEN_CPU_CAPABILITY"] == "avx512" and env["ONEDNN_MAX_CPU_ISA"] == "AVX2"
+    assert command[2:5] == ["mgcore", "run", "pooling-original"]
 
 
 def test_reproduce_without_trials_takes_the_number_of_the_tier() -> None:

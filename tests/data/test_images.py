@@ -62,6 +62,16 @@ def test_a_pool_of_another_scale_is_refused(pixels, sentence):
         Digits("mine", torch.tensor([[[math.nan]]]), torch.zeros(1, dtype=torch.int64), "")
 
 
+def test_digits_that_were_loaded_in_inference_mode_can_be_trained_on():
+    load_digits.cache_clear()
+    with torch.inference_mode():
+        load_digits("strokes", 8, 8)
+    images = load_digits("strokes", 8, 8).images
+    weight = torch.zeros(1, 1, 3, 3, requires_grad=True)
+    torch.nn.functional.conv2d(images[:, None], weight).sum().backward()
+    assert not images.is_inference()
+
+
 def test_stroke_digits_are_named_and_hashed():
     pool = load_digits("strokes", 20, 12)
     images, labels = stroke_digits(20, 12)

@@ -243,3 +243,11 @@ def test_images_are_moved_to_the_device_of_the_network(scheme, level):
     whole = nn.Sequential(nn.Conv2d(1, 3, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).to("meta")
     resized, spent = progressive_resizing(whole, level(40), batch=4)
     assert spent.steps > 0 and next(resized.parameters()).is_meta
+
+
+def test_training_needs_no_gradients_of_the_caller(level):
+    expected, model = small(), small()
+    train(expected, level(20), generator())
+    with torch.no_grad():
+        train(model, level(20), generator())
+    assert all(map(torch.equal, model.parameters(), expected.parameters()))
