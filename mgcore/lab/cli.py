@@ -36,7 +36,7 @@ EPILOG = (
 )
 # Copies of what modules that load torch accept; a test compares them.
 DEVICES = ("auto", "cpu", "cuda")
-LOWERINGS = ("grouped", "unfold")
+LOWERINGS = ("grouped", "unfold", "shifted", "triton", "triton-x3")
 
 TIER = (
     "size of the study: smoke takes seconds on drawn digits, class a few minutes, paper has the "
@@ -256,7 +256,7 @@ def _run(options: argparse.Namespace) -> int:
     from mgcore.lab.trial.trial import metric_hash
     from mgcore.lab.verdict.agreement import compare
     from mgcore.lab.verdict.claims import criteria
-    from mgcore.thesis.ensemble import LOWERING
+    from mgcore.thesis.lowerings import LOWERING
 
     in_project = _book_records() is not None
     if not (in_project or options.record):
