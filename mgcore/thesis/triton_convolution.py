@@ -170,7 +170,7 @@ def convolve_relu(x: Tensor, places: Tensor, padding: str, precision: str) -> Te
 class _ConvolveRelu(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, places: Tensor, pad: int, precision: str) -> Tensor:
-        y = _launch_correlate(x, places, pad, precision, relu=True)
+        y = correlate(x, places, pad, precision, relu=True)
         ctx.save_for_backward(x, places, y)
         ctx.pad, ctx.precision = pad, precision
         return y
@@ -181,8 +181,8 @@ class _ConvolveRelu(torch.autograd.Function):
         slope, of_x = slopes[0].contiguous(), None
         if ctx.needs_input_grad[0]:
             turned = places.flip(1).mT.contiguous()  # (networks, 9, out, in)
-            of_x = _launch_correlate(slope, turned, 2 - ctx.pad, ctx.precision, mask=y)
-        of_places = _launch_weight_gradient(x, slope, y, ctx.pad, ctx.precision)
+            of_x = correlate(slope, turned, 2 - ctx.pad, ctx.precision, mask=y)
+        of_places = weight_gradient(x, slope, y, ctx.pad, ctx.precision)
         return of_x, of_places, None, None
 
 
@@ -190,10 +190,28 @@ def _tiling(x: Tensor, precision: str) -> Tiling:
     return EXACT if x.dtype == torch.float64 else TILINGS.get(precision, Tiling())
 
 
-def _launch_correlate(
+def correlate(
     x: Tensor, places: Tensor, pad: int, precision: str, relu: bool = False,
     mask: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
+    """Launch one convolution.
+
+    Parameters
+    ----------
+    x : Tensor, shape (networks, batch, m, n, in)
+    places : Tensor, shape (networks, 9, in, out)
+    pad : {0, 1, 2}
+        Rows and columns of zeros that are assumed around `x`.
+    precision : {"ieee", "tf32", "tf32x3"}
+    relu : bool
+        Whether ReLU is applied to the result.
+    mask : Tensor, shape of `x`, optional
+        `x` counts as zero where the mask is not positive.
+
+    Returns
+    -------
+    Tensor, shape (networks, batch, m + 2 pad − 2, n + 2 pad − 2, out)
+    """
     networks, batch, rows, columns, channels = x.shape
     out, tiling = places.shape[-1], _tiling(x, precision)
     y = x.new_empty(networks, batch, rows + 2 * pad - 2, columns + 2 * pad - 2, out)
@@ -207,9 +225,20 @@ def _launch_correlate(
     return y
 
 
-def _launch_weight_gradient(
-    x: Tensor, slope: Tensor, y: Tensor, pad: int, precision: str
-) -> Tensor:
+def weight_gradient(x: Tensor, slope: Tensor, y: Tensor, pad: int, precision: str) -> Tensor:
+    """Launch the gradient with respect to the matrices of all places.
+
+    Parameters
+    ----------
+    x, pad, precision
+        As for :func:`correlate`.
+    slope, y : Tensor, shape (networks, batch, ·, ·, out)
+        The gradient with respect to the output, which counts where the output `y` is positive.
+
+    Returns
+    -------
+    Tensor, shape (networks, 9, in, out)
+    """
     networks, _, rows, columns, channels = x.shape
     out, count, tiling = slope.shape[-1], slope[0, ..., 0].numel(), _tiling(x, precision)
     tiles = triton.cdiv(count, tiling.weight_pixels)
