@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -40,7 +41,7 @@ EPILOG = (
 )
 # Copies of what modules that load torch accept; a test compares them.
 DEVICES = ("auto", "cpu", "cuda")
-LOWERINGS = ("grouped", "unfold")
+LOWERINGS = ("grouped", "unfold", "shifted", "triton", "triton-x3")
 
 TIER = (
     "size of the study: smoke takes seconds on drawn digits, class a few minutes, paper has the "
@@ -136,7 +137,7 @@ def read_arguments(given: list[str] | None) -> argparse.Namespace:
     run.add_argument("--tf32", action="store_true", help="let a GPU multiply in TF32")
     run.add_argument(
         "--lowering", choices=LOWERINGS,
-        help="how a GPU computes the convolutions of many networks (default: the faster one)",
+        help="how a GPU computes the convolutions of many networks (default: unfold)",
     )  # fmt: skip
     run.add_argument("--quiet", action="store_true", help="do not show progress")
     verify = command("verify", "check records, and compare them with another record")
@@ -167,6 +168,20 @@ def read_arguments(given: list[str] | None) -> argparse.Namespace:
     vectorized = parts.add_parser("vectorized", help=summary, description=summary)
     vectorized.add_argument("--networks", type=_count, default=60)
     vectorized.add_argument("--device", choices=DEVICES, default="auto", help=DEVICE)
+
+    summary = "measure a GPU: checks, rates, Tables 4.1 and 4.2; stops itself, and resumes"
+    day = command("gpu-day", summary)
+    day.add_argument("--out", type=Path, required=True, help="folder of the result, gpu.json")
+    day.add_argument(
+        "--limit", type=_count, default=480, metavar="SECONDS",
+        help="the command ends after this time and keeps what is done (default: %(default)s)",
+    )  # fmt: skip
+    day.add_argument("--tier", choices=tuple(SIZES), default="paper", help=TIER)
+    day.add_argument("--dataset", help=DATASET)
+    day.add_argument(
+        "--device", choices=("cuda", "cpu"), default="cuda",
+        help="cpu rehearses the command at small sizes (default: %(default)s)",
+    )  # fmt: skip
 
     calibrate = command("calibrate", "run the calibration of the open settings again, on MNIST")
     calibrate.add_argument("file", type=Path, help="where its runs are kept")
@@ -260,7 +275,7 @@ def _run(options: argparse.Namespace) -> int:
     from mgcore.lab.trial.trial import metric_hash
     from mgcore.lab.verdict.agreement import compare
     from mgcore.lab.verdict.claims import criteria
-    from mgcore.thesis.ensemble import LOWERING
+    from mgcore.thesis.lowerings import LOWERING
 
     in_project = _book_records() is not None
     if not (in_project or options.record):
@@ -403,6 +418,22 @@ def _bench_newton(file: Path | None) -> int:
     return DONE
 
 
+def _gpu_day(options: argparse.Namespace) -> int:
+    began = time.monotonic()  # the limit counts the seconds in which torch is loaded, too
+    from mgcore.lab.cost.gpu_day import disagreements, gpu_day, summary
+
+    content = gpu_day(
+        options.out, device=options.device, tier=options.tier,
+        dataset=options.dataset or default_dataset(options.tier), limit=options.limit, began=began,
+    )  # fmt: skip
+    for part, what, value, compared in summary(content):
+        print(f"{part:<16} {what:<52} {value:>14}  {compared}".rstrip())
+    failed = disagreements(content)
+    for name in failed:
+        print(f"failed or not in agreement: {name}")
+    return DISAGREES if failed else DONE
+
+
 def _multiverse(options: argparse.Namespace) -> int:
     from mgcore.lab.choices.multiverse import read_multiverse, run_multiverse
 
@@ -439,7 +470,7 @@ def _calibrate(options: argparse.Namespace) -> int:
 COMMANDS = {
     "list": _list, "plan": _plan, "run": _run, "verify": _verify, "bench": _bench,
     "calibrate": _calibrate, "multiverse": _multiverse, "across": _across,
-    "propagation": _propagation,
+    "propagation": _propagation, "gpu-day": _gpu_day,
 }  # fmt: skip
 
 

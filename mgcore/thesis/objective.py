@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mgcore.thesis.network import CLASSIFIER, STENCILS, Weights, forward, map_side
 from mgcore.thesis.regularization import (
+    add_smoothness_gradient,
     smoothness,
     smoothness_gradient,
     tikhonov,
@@ -55,16 +56,22 @@ class Objective:
         stencils = sum(tikhonov(weights[name], self.alpha_theta) for name in STENCILS)
         return stencils + smoothness(self._maps(weights), self.alpha_w, self.h)
 
-    def add_penalty_gradient(self, gradient: dict[str, Tensor], weights: Weights) -> None:
+    def add_penalty_gradient(
+        self, gradient: dict[str, Tensor], weights: Weights, in_place: bool = False
+    ) -> None:
         """Add the gradient of :meth:`penalty` to `gradient`, in full whatever the minibatch.
 
         The thesis's software does the same.  The closed forms are in
-        :mod:`mgcore.thesis.regularization`.
+        :mod:`mgcore.thesis.regularization`.  With `in_place` no temporary of the classifier's size
+        is made; sums are rounded in another order.
         """
         if self.alpha_theta:
             for name in STENCILS:
                 gradient[name] += tikhonov_gradient(weights[name], self.alpha_theta)
-        if self.alpha_w:
+        if self.alpha_w and in_place:
+            gradient[CLASSIFIER] = gradient[CLASSIFIER].contiguous()
+            add_smoothness_gradient(gradient[CLASSIFIER], self._maps(weights), self.alpha_w, self.h)
+        elif self.alpha_w:
             rough = smoothness_gradient(self._maps(weights), self.alpha_w, self.h)
             gradient[CLASSIFIER] += rough.reshape(weights[CLASSIFIER].shape)
 

@@ -60,6 +60,20 @@ def smoothness_gradient(maps: Tensor, alpha: float, h: float = 1.0) -> Tensor:
     return (flat @ across).baddbmm_(down.expand(len(flat), -1, -1), flat).view(maps.shape)
 
 
+def add_smoothness_gradient(gradient: Tensor, maps: Tensor, alpha: float, h: float = 1.0) -> None:
+    """Add :func:`smoothness_gradient` to `gradient`, in place and up to rounding the same.
+
+    It saves a temporary of the classifier's size.  `gradient` is contiguous and has the entries of
+    `maps` in any shape.
+    """
+    rows, columns = maps.shape[-2:]
+    down = alpha / h**2 * _second_difference(rows, maps.dtype, maps.device)
+    across = alpha / h**2 * _second_difference(columns, maps.dtype, maps.device)
+    flat = maps.reshape(-1, rows, columns)
+    gradient.view(-1, columns).addmm_(flat.view(-1, columns), across)
+    gradient.view(-1, rows, columns).baddbmm_(down.expand(len(flat), -1, -1), flat)
+
+
 @cached_constant
 def _second_difference(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Return GᵀG of one axis, (size, size): 2 on the diagonal but 1 at both ends, −1 beside it."""

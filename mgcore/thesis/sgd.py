@@ -30,12 +30,15 @@ def sgd_update(
     weights: Weights,
     velocity: Weights,
     gradient: Weights,
-    rate: float,
+    rate: float | Tensor,
     momentum: float,
     nesterov: bool,
     rule: str = "torch",
 ) -> None:
     """Move `weights` one step along `gradient`, in place.
+
+    A rate on the device, a scalar Tensor, gives the same step up to rounding; a captured step of
+    :mod:`mgcore.thesis.ensemble` reads it there.
 
     With the rule ``"torch"``, as ``torch.optim.SGD`` does: v ← μ v + g, then
     w ← w − α (g + μ v) with Nesterov's momentum or w ← w − α v without.
@@ -50,16 +53,24 @@ def sgd_update(
     for name, w in weights.items():
         g, v = gradient[name], velocity[name]
         if momentum and rule == "package":
-            v.mul_(momentum).add_(g, alpha=rate)
+            _add_scaled(v.mul_(momentum), g, rate)
             if nesterov:
-                w.sub_(g, alpha=rate)
+                _subtract_scaled(w, g, rate)
             else:
                 w.sub_(v)
             continue
         if momentum:
             v.mul_(momentum).add_(g)
             g = g.add_(v, alpha=momentum) if nesterov else v
-        w.sub_(g, alpha=rate)
+        _subtract_scaled(w, g, rate)
+
+
+def _add_scaled(x: Tensor, g: Tensor, rate: float | Tensor) -> None:
+    x.addcmul_(g, rate) if isinstance(rate, Tensor) else x.add_(g, alpha=rate)
+
+
+def _subtract_scaled(x: Tensor, g: Tensor, rate: float | Tensor) -> None:
+    x.addcmul_(g, rate, value=-1) if isinstance(rate, Tensor) else x.sub_(g, alpha=rate)
 
 
 def look_ahead(

@@ -20,7 +20,7 @@ from mgcore.lab.protocol.studies import CHAPTERS, DEFAULT_TRIALS
 from mgcore.lab.records.record import reader_folder
 from mgcore.lab.run.workers import DEVICES
 from mgcore.lab.verdict.claims import criteria
-from mgcore.thesis.ensemble import LOWERING, LOWERINGS
+from mgcore.thesis.lowerings import LOWERING, LOWERINGS
 
 CLAIMS = Path(__file__).resolve().parents[2] / "book" / "claims.yml"
 

@@ -1,30 +1,33 @@
 """Many networks at once, held to one after another by the same step."""
 
+import importlib.util
+
 import pytest
 import torch
 
 from mgcore.lab.protocol import CONDITIONS, Protocol
 from mgcore.lab.trial.trial import draw_split, fresh_weights, grid_images
 from mgcore.thesis.ensemble import (
-    LOWERINGS,
+    EnsembleTrainer,
     ensemble_gradient,
     ensemble_logits,
     evaluate_ensemble,
     stack,
-    train_ensemble_epoch,
     unstack,
 )
+from mgcore.thesis.lowerings import check_lowering
 from mgcore.thesis.network import refine_weights
 from mgcore.thesis.objective import Objective, evaluate
 from mgcore.thesis.sgd import sgd_update, train_epoch
 
 BATCH = 8
-EVERY = pytest.mark.parametrize("lowering", LOWERINGS)
+# Triton's are tested in tests/thesis/test_triton_convolution.py.
+EVERY = pytest.mark.parametrize("lowering", ["grouped", "unfold", "shifted"])
 POOLING = pytest.mark.parametrize("pooling", [False, True])
 
 
 def arms(pooling, dtype="float64", trials=2, **changes):
-    """Return the objective, every arm's start and set, and the images of some trials."""
+    """Return the objective, every arm's start and trial, and the images of all trials."""
     protocol = Protocol.printed(
         "smoke", dataset="strokes", pooling=pooling, resolution=8, n_coarse=24, n_fine=64,
         n_validation=30, subset=8, batch=BATCH, dtype=dtype, **changes,
@@ -41,8 +44,8 @@ def arms(pooling, dtype="float64", trials=2, **changes):
                 start = refine_weights(coarse, protocol.coarse_side, stencils=stencils)
             starts.append({k: w.to(images[0].training.dtype) for k, w in start.items()})
             of.append(trial)
-    x = torch.stack([one.training for one in images])
-    y = torch.stack([one.training_labels for one in images])
+    x = torch.cat([one.training for one in images])
+    y = torch.cat([one.training_labels for one in images])
     return protocol.objective("fine"), starts, torch.tensor(of), x, y
 
 
@@ -55,68 +58,116 @@ def apart(one, other):
     return norm({k: one[k] - other[k] for k in one}) / norm(other)
 
 
-def at_rest(starts):
-    """Return velocities of zero for all networks, stacked."""
-    return stack([{k: 0 * w for k, w in start.items()} for start in starts])
+def zeros_like(starts):
+    return [{name: torch.zeros_like(w) for name, w in start.items()} for start in starts]
 
 
-def order_of(steps, sets, count):
-    draw = torch.Generator().manual_seed(3)
-    return [torch.stack([torch.randperm(count, generator=draw) for _ in range(sets)])
-            for _ in range(steps)]  # fmt: skip
+def train_both_ways(pooling, lowering, momentum, nesterov, **options):
+    """Fifty steps together and one network after another: epochs of eight steps, and one of two."""
+    objective, starts, of, images, labels = arms(pooling)
+    together, each = stack(starts), unstack(stack(starts))
+    speeds, count = zeros_like(starts), len(images) // 2
+    sgd = {"batch": BATCH, "momentum": momentum, "nesterov": nesterov}
+    sgd["rule"] = options.pop("rule", "torch")
+    trainer = EnsembleTrainer(
+        objective, together, stack(zeros_like(starts)), images, labels, lowering=lowering,
+        **sgd, **options,
+    )  # fmt: skip
+    draw, steps = torch.Generator().manual_seed(3), 0
+    for epoch in range(1, 8):
+        order = torch.stack([torch.randperm(count, generator=draw) for _ in range(2)])
+        order = order[of, : min(8, 50 - steps) * BATCH]  # the arms of a trial share an order
+        steps += order.shape[1] // BATCH
+        trainer.epoch(order + count * of[:, None], 0.02 / epoch)
+        for i, which in enumerate(of.tolist()):
+            mine = slice(which * count, (which + 1) * count)
+            train_epoch(
+                objective, each[i], speeds[i], images[mine], labels[mine], order[i],
+                rate=0.02 / epoch, **sgd,
+            )  # fmt: skip
+    assert steps == 50
+    for one, other, start in zip(unstack(together), each, starts, strict=True):
+        assert apart(one, other) < 1e-10
+        assert apart(one, start) > 1e-3  # they went somewhere
 
 
+@EVERY
 @pytest.mark.parametrize(
     ("pooling", "momentum", "nesterov"), [(False, 0.9, True), (True, 0.9, True), (True, 0.0, False)]
 )
-def test_fifty_steps_in_float64_are_those_of_one_after_another(pooling, momentum, nesterov):
-    """Every condition of two trials, through epochs of eight steps and one of two."""
-    objective, starts, of, images, labels = arms(pooling)
-    options = {"batch": BATCH, "momentum": momentum, "nesterov": nesterov}
-    together = {lowering: (stack(starts), at_rest(starts)) for lowering in LOWERINGS}
-    apart_, speeds = unstack(stack(starts)), unstack(at_rest(starts))
-    steps = 0
-    for epoch, order in enumerate(order_of(7, 2, images.shape[1]), 1):
-        order = order[:, : min(8, 50 - steps) * BATCH]
-        steps += order.shape[1] // BATCH
-        for lowering, (weights, velocity) in together.items():
-            train_ensemble_epoch(
-                objective, weights, velocity, images, labels, order, of, rate=0.02 / epoch,
-                lowering=lowering, **options,
-            )  # fmt: skip
-        for weights, speed, which in zip(apart_, speeds, of.tolist(), strict=True):
-            train_epoch(
-                objective, weights, speed, images[which], labels[which], order[which],
-                rate=0.02 / epoch, **options,
-            )  # fmt: skip
-    assert steps == 50
-    for lowering, (weights, _) in together.items():
-        for one, other, start in zip(unstack(weights), apart_, starts, strict=True):
-            assert apart(one, other) < 1e-10, lowering
-            assert apart(one, start) > 1e-3  # they went somewhere
+def test_fifty_steps_in_float64_are_those_of_one_after_another(
+    lowering, pooling, momentum, nesterov
+):
+    train_both_ways(pooling, lowering, momentum, nesterov)
 
 
+@pytest.mark.parametrize(
+    ("momentum", "nesterov", "rule"),
+    [(0.9, True, "torch"), (0.5, False, "torch"), (0.0, False, "torch"), (0.9, True, "package"),
+     (0.9, False, "package")],
+)  # fmt: skip
+def test_a_step_that_reads_everything_from_the_device_is_the_same(momentum, nesterov, rule):
+    """The function that a GPU captures, repeated here by a capture that calls it."""
+    captures = []
+
+    def capture(step):
+        captures.append(step)
+        return step
+
+    train_both_ways(
+        True, "shifted", momentum, nesterov, rule=rule, resident=True, capture=capture
+    )  # fmt: skip
+    assert len(captures) == 1  # one for all epochs of eight steps; two steps are too few for one
+
+
+def test_a_capture_replaces_every_step_after_the_first_ones():
+    """A repeated step must not depend on what was passed to the epoch of its capture."""
+    objective, starts, of, images, labels = arms(False, trials=1)
+    calls = {"captured": 0, "replayed": 0}
+
+    def capture(step):
+        calls["captured"] += 1
+
+        def replay():
+            calls["replayed"] += 1
+            step()
+
+        return replay
+
+    trainer = EnsembleTrainer(
+        objective, stack(starts), stack(zeros_like(starts)), images, labels, batch=BATCH,
+        resident=True, capture=capture,
+    )  # fmt: skip
+    reference = EnsembleTrainer(
+        objective, stack(starts), stack(zeros_like(starts)), images, labels, batch=BATCH
+    )
+    draw = torch.Generator().manual_seed(1)
+    for rate in (0.02, 0.01, 0.005):
+        order = torch.randperm(len(images), generator=draw).expand(3, -1)
+        trainer.epoch(order, rate)
+        reference.epoch(order, rate)
+    assert calls == {"captured": 1, "replayed": 3 * 8 - 3}
+    assert apart(trainer.weights, reference.weights) < 1e-12
+
+
+@EVERY
 @POOLING
-def test_one_step_in_float32_from_fifty_states(pooling):
-    """From every state on the way of one after another, for every condition: no amplification."""
+def test_one_step_in_float32_from_fifty_states(lowering, pooling):
+    """From every state on the way of one after another, for every arm: nothing is amplified."""
     objective, starts, of, images, labels = arms(pooling, "float32", trials=1)
     states = unstack(stack(starts))
     velocity = [{k: torch.zeros_like(w) for k, w in s.items()} for s in states]
     draw = torch.Generator().manual_seed(4)
     for _ in range(50):
-        chosen = torch.randint(images.shape[1], (1, BATCH), generator=draw)
-        x, y = images[of[:, None], chosen[of]], labels[of[:, None], chosen[of]]
-        many = {
-            lowering: unstack(ensemble_gradient(objective, stack(states), x, y, lowering))
-            for lowering in LOWERINGS
-        }
+        chosen = torch.randint(len(images), (1, BATCH), generator=draw)[of]
+        x, y = images[chosen], labels[chosen]
+        many = unstack(ensemble_gradient(objective, stack(states), x, y, lowering))
         for i, weights in enumerate(states):
             leaves = {k: w.requires_grad_() for k, w in weights.items()}
             one = objective.gradient(leaves, x[i], y[i])
             for w in weights.values():
                 w.requires_grad_(False)
-            for lowering, gradients in many.items():
-                assert apart(gradients[i], one) < 1e-5, lowering
+            assert apart(many[i], one) < 1e-5
             sgd_update(weights, velocity[i], one, 0.02, 0.9, True)
 
 
@@ -132,12 +183,15 @@ def test_logits_and_measurements_are_those_of_each(lowering, pooling, padding, b
     weights = stack(starts)
     if bias:
         weights["classifier.bias"] += torch.arange(10) / 50
-    logits = ensemble_logits(objective, weights, images[of][:, :5], lowering)
-    measured = evaluate_ensemble(objective, weights, images, labels, of, batch=7, lowering=lowering)
+    mine = torch.arange(len(images)).view(2, -1)[of]  # each network has the images of its trial
+    logits = ensemble_logits(objective, weights, images[mine[:, :5]], lowering)
+    measured = evaluate_ensemble(
+        objective, weights, images, labels, mine, batch=7, lowering=lowering
+    )
     for i, one in enumerate(unstack(weights)):
-        mine = objective.logits(one, images[of[i], :5])
-        torch.testing.assert_close(logits[i], mine, rtol=1e-12, atol=1e-12)
-        expected = evaluate(objective, one, images[of[i]], labels[of[i]])
+        expected = objective.logits(one, images[mine[i, :5]])
+        torch.testing.assert_close(logits[i], expected, rtol=1e-12, atol=1e-12)
+        expected = evaluate(objective, one, images[mine[i]], labels[mine[i]])
         assert measured[i] == pytest.approx(expected, rel=1e-12)
 
 
@@ -155,20 +209,35 @@ def test_constants_made_under_vmap_do_not_escape(lowering):
 
 
 def test_bad_arguments_get_one_sentence():
-    objective, starts, of, images, labels = arms(False)
+    objective, starts, of, images, labels = arms(False, trials=1)
     weights = stack(starts)
     with pytest.raises(ValueError) as raised:
-        ensemble_logits(objective, weights, images[of][:, :1], "im2col")
-    assert str(raised.value) == "lowering must be 'grouped' or 'unfold', got 'im2col'."
-    order = torch.arange(6).expand(2, -1)
+        ensemble_logits(objective, weights, images[:1].expand(3, 1, -1, -1, -1), "im2col")
+    assert str(raised.value) == (
+        "lowering must be one of 'grouped', 'unfold', 'shifted', 'triton', 'triton-x3', got "
+        "'im2col'."
+    )
+
+    def trainer(**options):
+        return EnsembleTrainer(
+            objective, weights, stack(zeros_like(starts)), images, labels, **options
+        )
+
+    order = torch.arange(6).expand(3, -1)
     with pytest.raises(ValueError) as raised:
-        train_ensemble_epoch(
-            objective, weights, weights, images, labels, order, of, rate=1.0, batch=7
-        )
+        trainer(batch=7).epoch(order, 1.0)
     assert str(raised.value) == "batch must be at most the 6 images, got 7."
-    velocity = {k: torch.zeros_like(w) for k, w in weights.items()}
     with pytest.raises(FloatingPointError) as raised:
-        train_ensemble_epoch(
-            objective, weights, velocity, images, labels, order, of, rate=float("inf"), batch=3
-        )
+        trainer(batch=3).epoch(order, float("inf"))
     assert str(raised.value) == "training diverged: conv1.weight is no longer finite."
+
+
+def test_triton_is_refused_in_a_sentence_where_it_cannot_run(monkeypatch):
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="needs Triton, which is not installed"):
+        check_lowering("triton", "cuda")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    with pytest.raises(ValueError, match="needs a CUDA device, got 'cpu'"):
+        check_lowering("triton-x3", "cpu")
+    check_lowering("triton", "cuda")

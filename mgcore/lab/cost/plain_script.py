@@ -49,6 +49,8 @@ def train(
     torch.manual_seed(options["seed"])
     net = Net(images.shape[-1], options["pooling"])
     net.load_state_dict(start)
+    device = options.get("device", "cpu")
+    net.to(device)
     kernels = [net.conv1.weight, net.conv2.weight]
     optimizer = torch.optim.SGD(
         [
@@ -64,6 +66,7 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = options["rate"] / (0.5 * epoch) ** 0.5
         for x, y in loader:
+            x, y = x.to(device), y.to(device)
             optimizer.zero_grad()
             value = loss(net(x), y) + 0.5 * options["alpha_w"] * net.roughness()
             value.backward()

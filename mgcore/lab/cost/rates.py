@@ -23,12 +23,14 @@ from mgcore.lab.run.workers import everywhere, here_and_now, settle_process, use
 from mgcore.lab.trial.work import Piece
 from mgcore.thesis.classifier import ClassifierProblem, features
 from mgcore.thesis.curvature import local_model, objective_value
-from mgcore.thesis.ensemble import LOWERINGS, stack, train_ensemble_epoch, unstack
+from mgcore.thesis.ensemble import EnsembleTrainer, repeat_itself, stack, unstack
+from mgcore.thesis.lowerings import LOWERINGS, check_lowering
 from mgcore.thesis.network import forward_flops, initial_weights, step_flops
 from mgcore.thesis.objective import Objective, evaluate
 from mgcore.thesis.sgd import train_epoch
 
 BATCH = 32
+ONE_BY_ONE = "one after another"
 
 
 @dataclass(frozen=True)
@@ -212,6 +214,18 @@ class VectorizedRate(NamedTuple):
     flops: float
 
 
+def lowerings_on(device: str) -> list[str]:
+    """Return the lowerings that a device can run."""
+    found = []
+    for name in LOWERINGS:
+        try:
+            check_lowering(name, device)
+        except ValueError:
+            continue
+        found.append(name)
+    return found
+
+
 def vectorized_rates(
     device: str = "cpu",
     networks: int = 60,
@@ -242,7 +256,7 @@ def vectorized_rates(
             use_tf32(tf32)
             for side in sides:
                 for pooling in (False, True):
-                    for method in (*LOWERINGS, "one after another"):
+                    for method in (*lowerings_on(device), ONE_BY_ONE):
                         rate = _rate(method, repeats, networks, side, pooling, device, steps, batch)
                         rates.append(VectorizedRate(method, side, pooling, tf32, rate))
     finally:
@@ -254,31 +268,9 @@ def _rate(
     method: str, repeats: int, networks: int, side: int, pooling: bool, device: str, steps: int,
     batch: int,
 ) -> float:  # fmt: skip
-    draw = torch.Generator().manual_seed(0)
-    objective = Objective(side, pooling, alpha_theta=1e-4, alpha_w=1e-4)
-    one = {k: w.float().to(device) for k, w in initial_weights(side, pooling, draw).items()}
-    if method not in LOWERINGS:
+    if method == ONE_BY_ONE:
         networks = min(networks, 3)  # the rate does not depend on how many follow one another
-    weights = stack([one] * networks)
-    velocity = {name: torch.zeros_like(w) for name, w in weights.items()}
-    count = steps * batch
-    images = torch.rand(1, count, 1, side, side, generator=draw).to(device)
-    labels = (torch.arange(count) % 10)[None].to(device)
-    order = torch.randperm(count, generator=draw)[None].to(device)
-    data = torch.zeros(networks, dtype=torch.int64, device=device)  # all train on the same images
-    options: dict[str, Any] = {"rate": 1e-4, "batch": batch, "momentum": 0.9, "nesterov": True}
-
-    def epoch() -> None:
-        if method in LOWERINGS:
-            train_ensemble_epoch(
-                objective, weights, velocity, images, labels, order, data, lowering=method,
-                **options,
-            )  # fmt: skip
-            return
-        for w, v in zip(unstack(weights), unstack(velocity), strict=True):
-            w = {name: x.clone() for name, x in w.items()}
-            train_epoch(objective, w, v, images[0], labels[0], order[0], **options)
-
+    epoch = training_epoch(method, networks, side, pooling, device, steps, batch)
     times = []
     for _ in range(repeats + 1):
         began = time.perf_counter()
@@ -286,7 +278,52 @@ def _rate(
         if device == "cuda":
             torch.cuda.synchronize()
         times.append(time.perf_counter() - began)
-    return networks * count * step_flops(side, pooling) / median(times[1:])
+    return networks * steps * batch * step_flops(side, pooling) / median(times[1:])
+
+
+def training_epoch(
+    method: str, networks: int, side: int, pooling: bool, device: str, steps: int,
+    batch: int = BATCH, captured: bool = True,
+) -> Callable[[], None]:  # fmt: skip
+    """Return an epoch of SGD of several networks on images of noise, as a function.
+
+    Parameters
+    ----------
+    method : str
+        A lowering of :data:`mgcore.thesis.lowerings.LOWERINGS`, or :data:`ONE_BY_ONE`.
+    networks : int
+    side : int
+        Pixels along a side.
+    pooling : bool
+    device : {"cpu", "cuda"}
+    steps, batch : int
+        Steps of an epoch, and images of a step for each network.
+    captured : bool
+        Whether a GPU replays the step as a CUDA graph.
+    """
+    draw = torch.Generator().manual_seed(0)
+    objective = Objective(side, pooling, alpha_theta=1e-4, alpha_w=1e-4)
+    one = {k: w.float().to(device) for k, w in initial_weights(side, pooling, draw).items()}
+    weights = stack([one] * networks)
+    velocity = {name: torch.zeros_like(w) for name, w in weights.items()}
+    count = steps * batch
+    images = torch.rand(count, 1, side, side, generator=draw).to(device)
+    labels = (torch.arange(count) % 10).to(device)
+    order = torch.randperm(count, generator=draw).to(device)
+    options: dict[str, Any] = {"batch": batch, "momentum": 0.9, "nesterov": True}
+    if method != ONE_BY_ONE:
+        trainer = EnsembleTrainer(
+            objective, weights, velocity, images, labels, lowering=method,
+            capture=None if captured else repeat_itself, **options,
+        )  # fmt: skip
+        return lambda: trainer.epoch(order.expand(networks, -1), 1e-4)
+
+    def epoch() -> None:
+        for w, v in zip(unstack(weights), unstack(velocity), strict=True):
+            w = {name: x.clone() for name, x in w.items()}
+            train_epoch(objective, w, v, images, labels, order, rate=1e-4, **options)
+
+    return epoch
 
 
 def write_measured(file: Path, content: dict[str, Any]) -> None:

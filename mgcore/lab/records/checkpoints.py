@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import platformdirs
 import torch
 from torch import Tensor
 
@@ -43,6 +42,8 @@ def default_cache() -> Path:
     """
     if named := os.environ.get("MGCORE_CACHE"):
         return Path(named)
+    import platformdirs  # here: a machine with a GPU may have torch alone
+
     try:
         cache = platformdirs.user_cache_path("mgcore", appauthor=False)
         found = cache.is_absolute()  # older versions of platformdirs leave the "~" as it is

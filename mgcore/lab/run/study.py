@@ -34,7 +34,7 @@ from mgcore.lab.trial.figure_arrays import collect
 from mgcore.lab.trial.measures import measure
 from mgcore.lab.trial.trial import run_trial
 from mgcore.lab.trial.vectorized import run_vectorized
-from mgcore.thesis.ensemble import LOWERING
+from mgcore.thesis.lowerings import LOWERING, check_lowering
 
 VERSIONS = ("torch", "numpy", "scipy")
 
@@ -84,8 +84,9 @@ def run_study(
         Address of a Dask scheduler, such as ``tcp://host:8786``, whose workers run the trials.
     vectorized : bool, optional
         Whether trials are trained together along one axis; by default only on a GPU.
-    lowering : {"grouped", "unfold"}
-        How vectorized convolutions are computed; see :mod:`mgcore.thesis.ensemble`.
+    lowering : str
+        How vectorized convolutions are computed, one of
+        :data:`mgcore.thesis.lowerings.LOWERINGS`.
     tf32 : bool
         Whether a GPU may multiply in TF32.
 
@@ -109,6 +110,8 @@ def run_study(
             f"scheduler={scheduler!r} cannot be combined with vectorized={together} on {device!r}. "
             "Use device='cpu' and vectorized=False."
         )
+    if together:
+        check_lowering(lowering, device)
     use_tf32(tf32)
     folder = Path(record) if record is not None else reader_folder("study", protocol)
     study_record = Record.create(folder, protocol, criteria)

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from joblib import Parallel, delayed, parallel_config
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -187,6 +186,9 @@ def run_parallel(
     object
         A result.  The exception of a job that fails is raised here.
     """
+    # Imported here: a machine with a GPU, where trials run together, may have torch alone.
+    from joblib import Parallel, delayed, parallel_config
+
     workers = workers or cores()
     with parallel_config(backend="loky", inner_max_num_threads=1):
         pool = Parallel(
