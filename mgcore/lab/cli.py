@@ -174,6 +174,10 @@ def read_arguments(given: list[str] | None) -> argparse.Namespace:
     workers(across)
     maps = command("propagation", "pass digits through trained networks, on MNIST")
     maps.add_argument("folder", type=Path, help="of its results: a file a study")
+    sweep = command("sharpness", "classify images between smoothed and original, on MNIST")
+    sweep.add_argument("folder", type=Path, help="of its results: a file a trial")
+    sweep.add_argument("--trials", type=_count, help="number of trials (default: the record's)")
+    workers(sweep)
     return parser.parse_args(given)
 
 
@@ -424,6 +428,14 @@ def _propagation(options: argparse.Namespace) -> int:
     return DONE
 
 
+def _sharpness(options: argparse.Namespace) -> int:
+    from mgcore.lab.choices.sharpness import read_sharpness, run_sharpness
+
+    run_sharpness(options.folder, options.trials, options.workers)
+    print(f"{options.folder}: {len(read_sharpness(options.folder).trials)} trials")
+    return DONE
+
+
 def _calibrate(options: argparse.Namespace) -> int:
     from mgcore.lab.choices.calibration import calibrate, summary
 
@@ -435,7 +447,7 @@ def _calibrate(options: argparse.Namespace) -> int:
 COMMANDS = {
     "list": _list, "plan": _plan, "run": _run, "verify": _verify, "bench": _bench,
     "calibrate": _calibrate, "multiverse": _multiverse, "across": _across,
-    "propagation": _propagation,
+    "propagation": _propagation, "sharpness": _sharpness,
 }  # fmt: skip
 
 
