@@ -127,15 +127,21 @@ def answers_by_sharpness(
 ) -> Answers:
     """Return the class probabilities of ten digits at every step of sharpness.
 
-    The digits are the first of each class in the order of the validation set.  A class that the
-    validation set lacks raises ValueError.
+    The digits are the first of each class in the order of the validation set.
 
     Parameters
     ----------
     protocol, kept, steps
         As for :func:`accuracy_by_sharpness`.
+
+    Raises
+    ------
+    ValueError
+        If the validation set lacks a class.
     """
     labels = kept.fine_images.validation_labels.tolist()
+    if missing := sorted(set(range(10)) - set(labels)):
+        raise ValueError(f"The validation set has no image of {missing}. Use more images.")
     places = [labels.index(digit) for digit in range(10)]
     smoothed, original = (images[places] for images in _both_preparations(protocol, kept))
     objective = protocol.objective("fine")
@@ -198,7 +204,7 @@ def sharpness(
         metrics = {name: recorded["metrics"][name] for name in result["metrics"]}
         rerun: Trial = {"trial": trial, "metrics": result["metrics"]}
         outcome = same_seeds([rerun], [{**recorded, "metrics": metrics}], rounding_spread(protocol))
-        if outcome.agrees is False or outcome.method != "same seeds":
+        if not outcome.agrees:
             raise RecordError(
                 f"The rerun does not agree with trial {trial} of {record.folder} "
                 f"({outcome.sentence.removesuffix('.')}). Use the data and the code of the record."
@@ -234,7 +240,7 @@ def run_sharpness(folder: Path, trials: int | None = None, workers: int | None =
     """
     record = Record(records_folder() / STUDY)
     numbers = record.numbers()[:trials]
-    jobs = [(folder / f"trial-{n:03d}.json", (record, n, default_cache())) for n in numbers]
+    jobs = [(folder / f"sweep-{n:03d}.json", (record, n, default_cache())) for n in numbers]
     for one in run_missing(sharpness, jobs, workers):
         print(f"trial {one['trial']}: {one['agreement']}", flush=True)
 
@@ -266,9 +272,9 @@ class Sweep(NamedTuple):
 def read_sharpness(folder: Path) -> Sweep:
     """Return the recorded sweeps, checked against their checksums."""
     contents: Sequence[Mapping[str, Any]] = [
-        read_json(file) for file in sorted(folder.glob("trial-*.json"))
+        read_json(file) for file in sorted(folder.glob("sweep-*.json"))
     ]
-    shown = read_json(folder / f"trial-{SHOWN:03d}.json")
+    shown = read_json(folder / f"sweep-{SHOWN:03d}.json")
     return Sweep(
         np.array(shown["steps"]),
         {name: np.array([c["accuracy"][name] for c in contents]) for name in CONDITIONS},
