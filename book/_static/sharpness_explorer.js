@@ -6,7 +6,7 @@
   const root = document.getElementById("sharpness-explorer");
   if (!root || !window.explorers || !window.sharpnessData) return;
   const { svg } = window.explorers;
-  const { steps, accuracy, digits, side, levels, trial, trials, validation } = window.sharpnessData;
+  const { steps, accuracy, digits, side, levels, trial, trials, images, record } = window.sharpnessData;
   const NAMES = { transfer: "copied", multigrid: "Galerkin" };
   const CONDITIONS = Object.keys(NAMES);
   const LAST = steps.length - 1;
@@ -179,8 +179,9 @@
   if (root.hasAttribute("data-predict-first")) slider.value = 0;
 
   const runs = trials === 1 ? "one trial" : `${trials} trials, each a thin line`;
-  find("[data-source]").textContent = `The digits are the first of each class among ${validation.toLocaleString("en")} held-out images; `
-    + `the answers are those of trial ${trial}, the curves of ${runs}.`;
+  const [small, large, heldOut] = images.map((count) => count.toLocaleString("en"));
+  find("[data-source]").textContent = `Networks of the record ${record}: they learned from ${small} small and ${large} large images. `
+    + `The digits are the first of each class among ${heldOut} held-out ones; their answers are those of trial ${trial}, the curves those of ${runs}.`;
 
   window.sharpnessExplorer = { state: () => ({ ...current, predicted: shown.predicted }) };
   ask();

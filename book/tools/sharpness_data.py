@@ -20,11 +20,11 @@ from mgcore.lab.choices.sharpness import (
     BETWEEN,
     CONDITIONS,
     SHOWN,
-    STUDY,
     Sweep,
     read_sharpness,
     unpack,
 )
+from mgcore.lab.protocol import Protocol
 from mgcore.lab.records.record import Record
 
 TARGET = ROOT / "book" / "_static" / "sharpness_data.js"
@@ -37,11 +37,15 @@ def between(sweep: Sweep) -> np.ndarray:
     return np.flatnonzero(np.isin(sweep.steps, BETWEEN))
 
 
+def protocol_of(sweep: Sweep) -> Protocol:
+    """Return the protocol of the study whose networks were swept."""
+    return Record(ROOT / "book" / "records" / sweep.study).protocol
+
+
 def ends(sweep: Sweep) -> tuple[np.ndarray, np.ndarray]:
     """Return the ten digits smoothed and original, (10, n, n) from 0 to 1."""
     original = torch.from_numpy(unpack(sweep.answers["pixels"]) / BYTE)
-    prolongation = Record(ROOT / "book" / "records" / STUDY).protocol.prolongation
-    return prepare(original, "prolonged", prolongation).numpy(), original.numpy()
+    return prepare(original, "prolonged", protocol_of(sweep).prolongation).numpy(), original.numpy()
 
 
 def shown(sweep: Sweep) -> dict[str, object]:
@@ -50,21 +54,22 @@ def shown(sweep: Sweep) -> dict[str, object]:
     Returns
     -------
     dict
-        ``steps``; ``trials``, their number; ``trial``, that of the answers; ``validation``, the
-        number of images of an accuracy; ``accuracy`` by condition and trial, in percent; and ten
+        ``record`` of the networks; ``steps``; ``trials``, their number; ``trial``, that of the
+        answers; ``images``, the numbers of small and large training images and of validation
+        images; ``accuracy`` by condition and trial, in percent; and ten
         ``digits``: ``index`` in the data set, ``smoothed`` and ``original``, pixels as digits to
         base 32, and by condition the class probabilities by step, in thousandths.
     """
     places = between(sweep)
     smoothed, original = (images * BYTE for images in ends(sweep))
     probabilities = unpack(sweep.answers["probabilities"])[:, places]
-    protocol = Record(ROOT / "book" / "records" / STUDY).protocol
+    protocol = protocol_of(sweep)
     return {
-        "record": STUDY,
+        "record": sweep.study,
         "steps": sweep.steps[places].tolist(),
         "trial": SHOWN,
         "trials": len(sweep.trials),
-        "validation": protocol.n_validation,
+        "images": [protocol.n_coarse, protocol.n_fine, protocol.n_validation],
         "side": original.shape[-1],
         "levels": LEVELS,
         "accuracy": {

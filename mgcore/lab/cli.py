@@ -176,6 +176,7 @@ def read_arguments(given: list[str] | None) -> argparse.Namespace:
     maps.add_argument("folder", type=Path, help="of its results: a file a study")
     sweep = command("sharpness", "classify images between smoothed and original, on MNIST")
     sweep.add_argument("folder", type=Path, help="of its results: a file a trial")
+    sweep.add_argument("--tier", choices=("class", "paper"), default="paper", help=TIER)
     sweep.add_argument("--trials", type=_count, help="number of trials (default: the record's)")
     workers(sweep)
     return parser.parse_args(given)
@@ -431,8 +432,9 @@ def _propagation(options: argparse.Namespace) -> int:
 def _sharpness(options: argparse.Namespace) -> int:
     from mgcore.lab.choices.sharpness import read_sharpness, run_sharpness
 
-    run_sharpness(options.folder, options.trials, options.workers)
-    print(f"{options.folder}: {len(read_sharpness(options.folder).trials)} trials")
+    run_sharpness(options.folder, options.tier, options.trials, options.workers)
+    sweep = read_sharpness(options.folder)
+    print(f"{options.folder}: {sweep.study}, trials: {len(sweep.trials)}")
     return DONE
 
 

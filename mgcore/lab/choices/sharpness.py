@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import base64
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
@@ -32,7 +32,8 @@ from mgcore.lab.trial.trial import KeptTrial, run_trial
 from mgcore.lab.verdict.agreement import rounding_spread, same_seeds
 from mgcore.thesis.objective import evaluate
 
-STUDY = "baseline-prolonged-paper"
+STUDY = "baseline-prolonged"
+TIERS = ("paper", "class")  # of which the first that is recorded is shown
 CONDITIONS = ("transfer", "multigrid")  # copied and Galerkin initialisation
 BETWEEN = tuple(k / 20 for k in range(21))  # from the smoothed to the original images
 STEPS = (-0.5, -0.25, *BETWEEN, 1.25, 1.5)  # t
@@ -227,29 +228,41 @@ def sharpness(
     return content
 
 
-def run_sharpness(folder: Path, trials: int | None = None, workers: int | None = None) -> None:
+def sweep_file(folder: Path, tier: str, trial: int) -> Path:
+    """Return the file of one trial's sweep."""
+    return folder / f"{tier}-{trial:03d}.json"
+
+
+def run_sharpness(
+    folder: Path, tier: str = "paper", trials: int | None = None, workers: int | None = None
+) -> None:
     """Write a file for each of the record's first trials that the folder does not hold yet.
 
     Parameters
     ----------
     folder : Path
+    tier : str
+        One of :data:`TIERS`.
     trials : int, optional
         By default all that the record of :data:`STUDY` has.
     workers : int, optional
         As in :func:`mgcore.lab.run.workers.run_parallel`.
     """
-    record = Record(records_folder() / STUDY)
+    record = Record(records_folder() / f"{STUDY}-{tier}")
+    cache = default_cache()
     numbers = record.numbers()[:trials]
-    jobs = [(folder / f"sweep-{n:03d}.json", (record, n, default_cache())) for n in numbers]
+    jobs = [(sweep_file(folder, tier, number), (record, number, cache)) for number in numbers]
     for one in run_missing(sharpness, jobs, workers):
         print(f"trial {one['trial']}: {one['agreement']}", flush=True)
 
 
 class Sweep(NamedTuple):
-    """The recorded sweeps of all trials.
+    """The recorded sweeps of all trials of one study.
 
     Attributes
     ----------
+    study : str
+        The record of the trials.
     steps : ndarray, shape (k,)
         Values of t.
     accuracy : dict of ndarray, shape (trials, k)
@@ -259,6 +272,7 @@ class Sweep(NamedTuple):
         Of trial :data:`SHOWN`.
     """
 
+    study: str
     steps: np.ndarray
     accuracy: dict[str, np.ndarray]
     trials: list[int]
@@ -270,12 +284,19 @@ class Sweep(NamedTuple):
 
 
 def read_sharpness(folder: Path) -> Sweep:
-    """Return the recorded sweeps, checked against their checksums."""
-    contents: Sequence[Mapping[str, Any]] = [
-        read_json(file) for file in sorted(folder.glob("sweep-*.json"))
-    ]
-    shown = read_json(folder / f"sweep-{SHOWN:03d}.json")
+    """Return the recorded sweeps of the first of :data:`TIERS` that the folder holds.
+
+    Raises
+    ------
+    RecordError
+        If a file is damaged, or the sweep of trial :data:`SHOWN` is missing.
+    """
+    held = (tier for tier in TIERS if sweep_file(folder, tier, SHOWN).exists())
+    tier = next(held, TIERS[0])
+    shown = read_json(sweep_file(folder, tier, SHOWN))
+    contents = [read_json(file) for file in sorted(folder.glob(f"{tier}-*.json"))]
     return Sweep(
+        shown["study"],
         np.array(shown["steps"]),
         {name: np.array([c["accuracy"][name] for c in contents]) for name in CONDITIONS},
         [content["trial"] for content in contents],

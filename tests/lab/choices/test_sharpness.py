@@ -19,7 +19,7 @@ from mgcore.lab.choices.sharpness import (
     unpack,
 )
 from mgcore.lab.cli import main
-from mgcore.lab.records.files import RecordError, checksum, read_json
+from mgcore.lab.records.files import RecordError, checksum, read_json, write_json
 from mgcore.lab.records.record import Record
 from mgcore.lab.run.workers import settled_within
 from mgcore.lab.trial.measures import measure
@@ -31,7 +31,7 @@ from mgcore.thesis.network import forward
 def recorded(tiny, tmp_path_factory):
     """Record trial 0 of a study whose fine training images are smoothed, with what it kept."""
     protocol = tiny(fine_training="prolonged", n_validation=60, normalisation="standardised")
-    record = Record.create(tmp_path_factory.mktemp("record") / "tiny", protocol)
+    record = Record.create(tmp_path_factory.mktemp("record") / "tiny-class", protocol)
     with settled_within():
         result = run_trial(protocol, 0)
         measures = measure(protocol, 0, result["kept"])
@@ -116,15 +116,19 @@ def test_the_command_writes_what_is_missing_and_reads_it_back(
 ):
     record, _, _ = recorded
     monkeypatch.setenv("MGCORE_RECORDS", str(record.folder.parent))
-    monkeypatch.setattr(module, "STUDY", record.folder.name)
+    monkeypatch.setattr(module, "STUDY", "tiny")
     folder = tmp_path / "sweep"
-    assert main(["sharpness", str(folder), "--workers", "1"]) == 0
+    command = ["sharpness", str(folder), "--tier", "class"]
+    assert main([*command, "--workers", "1"]) == 0
     assert "trial 0: Agrees" in capsys.readouterr().out
-    written = (folder / "sweep-000.json").read_bytes()
-    assert main(["sharpness", str(folder)]) == 0  # nothing is missing
-    assert "sweep: 1 trials" in capsys.readouterr().out
-    assert (folder / "sweep-000.json").read_bytes() == written
+    written = (folder / "class-000.json").read_bytes()
+    assert main(command) == 0  # nothing is missing
+    assert "sweep: tiny-class, trials: 1" in capsys.readouterr().out
+    assert (folder / "class-000.json").read_bytes() == written
     sweep = read_sharpness(folder)
     assert sweep.trials == [0] and sweep.accuracy["transfer"].shape == (1, len(STEPS))
     original = record.trial(0)["metrics"]["multigrid"][-1]["validation_accuracy"]
     assert sweep.at("multigrid", 1).tolist() == [original]
+    content = read_json(folder / "class-000.json")
+    write_json(folder / "paper-000.json", content | {"study": "tiny-paper"})
+    assert read_sharpness(folder).study == "tiny-paper"  # the larger study comes first
