@@ -20,8 +20,10 @@ EDITIONS = ("book", "student", "instructor")
 SOLUTION = "solution"
 BEGINS = re.compile(r"\{solution-start\} (\S+)")
 FOLDED = "\n:class: dropdown"
-# What of a page of text students are not to see, as the result on the front page.
+# Parts of a page of text that students are not to see, such as the result on the front page, and
+# parts that only students see, such as a question.
 KEPT_BACK = re.compile(r"^<!-- not for students -->\n(.*?)^<!-- end -->\n", re.M | re.S)
+FOR_STUDENTS = re.compile(r"^<!-- for students -->\n(.*?)^<!-- end -->\n", re.M | re.S)
 
 
 def check(edition: str) -> str:
@@ -71,7 +73,9 @@ def cut(
 
 def cut_page(text: str, edition: str) -> str:
     """Return a page of text as an edition has it."""
-    return KEPT_BACK.sub("" if check(edition) == "student" else r"\1", text)
+    student = check(edition) == "student"
+    text = KEPT_BACK.sub("" if student else r"\1", text)
+    return FOR_STUDENTS.sub(r"\1" if student else "", text)
 
 
 def name_site(config: str, edition: str) -> str:

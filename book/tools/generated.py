@@ -17,7 +17,9 @@ from drawn import Drawn
 
 ASKED = re.compile(r"^<!-- generated: ([\w-]+) -->$", re.M)
 PARTS = {
-    "front-figure": "front:figure",
+    "front-explorer": "front:explorer",
+    "front-why": "front:why",
+    "front-cards": "front:cards",
     "house": "house:figure",
     "gallery": "gallery:cards",
     "functions": "gallery:functions",

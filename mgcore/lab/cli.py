@@ -193,6 +193,11 @@ def read_arguments(given: list[str] | None) -> argparse.Namespace:
     workers(across)
     maps = command("propagation", "pass digits through trained networks, on MNIST")
     maps.add_argument("folder", type=Path, help="of its results: a file a study")
+    sweep = command("sharpness", "classify images between smoothed and original, on MNIST")
+    sweep.add_argument("folder", type=Path, help="of its results: a file a trial")
+    sweep.add_argument("--tier", choices=("class", "paper"), default="paper", help=TIER)
+    sweep.add_argument("--trials", type=_count, help="number of trials (default: the record's)")
+    workers(sweep)
     return parser.parse_args(given)
 
 
@@ -459,6 +464,15 @@ def _propagation(options: argparse.Namespace) -> int:
     return DONE
 
 
+def _sharpness(options: argparse.Namespace) -> int:
+    from mgcore.lab.choices.sharpness import read_sharpness, run_sharpness
+
+    run_sharpness(options.folder, options.tier, options.trials, options.workers)
+    sweep = read_sharpness(options.folder)
+    print(f"{options.folder}: {sweep.study}, trials: {len(sweep.trials)}")
+    return DONE
+
+
 def _calibrate(options: argparse.Namespace) -> int:
     from mgcore.lab.choices.calibration import calibrate, summary
 
@@ -470,7 +484,7 @@ def _calibrate(options: argparse.Namespace) -> int:
 COMMANDS = {
     "list": _list, "plan": _plan, "run": _run, "verify": _verify, "bench": _bench,
     "calibrate": _calibrate, "multiverse": _multiverse, "across": _across,
-    "propagation": _propagation, "gpu-day": _gpu_day,
+    "propagation": _propagation, "sharpness": _sharpness, "gpu-day": _gpu_day,
 }  # fmt: skip
 
 

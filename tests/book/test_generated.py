@@ -1,6 +1,7 @@
 """Parts of pages that are generated: figures and their code, status, gallery, front page."""
 
 import base64
+import dataclasses
 import io
 import re
 import shutil
@@ -13,6 +14,7 @@ import generated
 import lessons
 import notebooks
 import pytest
+import sharpness_data
 import status
 from nbformat import v4
 from notebooks import ROOT
@@ -113,16 +115,38 @@ def test_the_status_of_records_counts_their_trials_and_asks_the_canary(book, mon
 
 
 def test_the_front_figure_says_in_words_what_it_draws(book) -> None:
-    from statistics import fmean
+    text = front.explorer(book)
+    assert (
+        "data-predict-first" not in text
+        and (book.source / "book" / front.FILE).stat().st_size > 5000
+    )
+    sweep = sharpness_data.read_sharpness(sharpness_data.RECORD)
+    for name, word in (("transfer", "copied"), ("multigrid", "Galerkin")):
+        ends = [sweep.at(name, t).mean() for t in (0, 1)]
+        assert f"{word} {ends[0]:.1f} % on smoothed and {ends[1]:.1f} % on sharp digits" in text
+    assert f"mean of {len(sweep.trials)} trials" in text
 
-    text = front.figure(book)
-    assert (book.source / "book" / front.FILE).stat().st_size > 5000
-    rows = front.rows("multigrid")
-    ends = fmean(rows[1].training), fmean(rows[1].validation)
-    assert f"{rows[1].label} {ends[0]:.1f} and {ends[1]:.1f}" in text
-    # What the front page says of it: a gap that is not there on images prepared alike.
-    gaps = [fmean(row.training) - fmean(row.validation) for row in rows]
-    assert gaps[1] > 3 * max(gaps[2], gaps[3]) and gaps[0] > 30
+
+def test_students_predict_before_they_see_the_front_figure(book) -> None:
+    text = front.explorer(dataclasses.replace(book, edition="student"))
+    assert "data-predict-first" in text and front.FILE not in text
+
+
+@pytest.mark.parametrize(
+    ("copied", "galerkin", "digit"),
+    [([[True] * 3] * 2, [[False, True, True], [False, True, False]], 2),
+     ([[True] * 3] * 2, [[True] * 3] * 2, 0)],
+)  # fmt: skip
+def test_the_front_page_opens_with_a_digit_that_parts_the_networks(copied, galerkin, digit) -> None:
+    assert front.opening_digit({"transfer": copied, "multigrid": galerkin}) == digit
+
+
+def test_the_front_page_leads_to_chapters_by_their_figures(book) -> None:
+    text = front.cards(book)
+    assert text.count("{grid-item-card}") == len(front.CARDS) == 4
+    for anchor, *_ in front.CARDS:
+        assert (book.source / "book" / "gallery" / f"{anchor}.png").exists()
+    assert re.search(r"\{button-ref\} gap\n.*Why\? \d+ minutes", front.why(book), re.S)
 
 
 def test_the_exercises_are_counted(book) -> None:

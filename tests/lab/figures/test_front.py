@@ -1,42 +1,41 @@
 """The figure of the front page draws what it is given."""
 
+import numpy as np
 import pytest
 
-from mgcore.lab.figures.front import AccuracyRow, accuracy_bars
+from mgcore.lab.figures.front import Answered, sharpness_sweep
 from mgcore.lab.figures.style import LOOKS
 
-ROWS = [
-    AccuracyRow("printed", [99.0], [60.0], printed=True),
-    AccuracyRow("ours", [99.0, 100.0], [50.0, 54.0]),
+STEPS = [0.0, 0.5, 1.0]
+ACCURACY = {
+    "transfer": np.array([[97.0, 96.5, 96.0], [95.0, 94.5, 94.0]]),
+    "multigrid": np.array([[97.0, 80.0, 50.0], [97.0, 70.0, 46.0]]),
+}
+STRIP = [
+    Answered(0.0, np.full((4, 4), 0.5), 3, {"transfer": 3, "multigrid": 3}),
+    Answered(1.0, np.eye(4), 3, {"transfer": 3, "multigrid": 8}),
 ]
 
 
 def sample_figures():
     """Return a maker of each figure."""
-    return {"front": lambda: accuracy_bars({"transfer": ROWS, "multigrid": ROWS})}
+    return {"front": lambda: sharpness_sweep(STEPS, ACCURACY, STRIP)}
 
 
-def test_a_bar_is_as_long_as_the_gap_and_says_so() -> None:
-    figure = accuracy_bars({"transfer": ROWS, "multigrid": ROWS})
-    for ax in figure.axes:
-        assert [text.get_text() for text in ax.texts] == ["gap 39.0", "gap 47.5"]
-        bars = [line.get_xdata() for line in ax.lines if len(line.get_xdata()) == 2]
-        assert [99.0, 60.0] in [list(bar) for bar in bars]
-        assert [99.5, 52.0] in [list(bar) for bar in bars]
-    labels = figure.axes[0].get_yticklabels()
-    assert [label.get_text() for label in labels] == ["printed", "ours"]
-    assert [ax.get_title() for ax in figure.axes] == ["transfer start", "multigrid start"]
+def test_each_trial_is_a_thin_line_and_the_mean_a_thick_one() -> None:
+    below = sharpness_sweep(STEPS, ACCURACY, STRIP).axes[1]
+    for name, values in ACCURACY.items():
+        lines = [line for line in below.lines if line.get_color() == LOOKS[name].colour]
+        thin, thick = lines[:-1], lines[-1]
+        assert [list(line.get_ydata()) for line in thin] == values.tolist()
+        assert list(thick.get_ydata()) == pytest.approx(values.mean(axis=0))
+        assert all(line.get_linewidth() < thick.get_linewidth() for line in thin)
+    assert [text.get_text() for text in below.texts] == ["copied 95.0 %", "Galerkin 48.0 %"]
 
 
-def test_panels_must_have_the_same_rows() -> None:
-    with pytest.raises(ValueError, match="Every panel must have the same rows"):
-        accuracy_bars({"transfer": ROWS, "multigrid": ROWS[:1]})
-
-
-def test_what_was_seen_in_training_has_a_stroke() -> None:
-    """Never told by filling: filled and hollow are two records in every other figure."""
-    (ax,) = accuracy_bars({"transfer": ROWS}).axes
-    strokes = [line.get_xdata()[0] for line in ax.lines if line.get_markersize() == 13]
-    assert strokes == [99.0, 99.5]
-    dots = [line for line in ax.lines if line.get_marker() == "o"]
-    assert [line.get_markerfacecolor() for line in dots] == [LOOKS["transfer"].colour] * 2
+def test_a_wrong_answer_has_another_sign() -> None:
+    top = sharpness_sweep(STEPS, ACCURACY, STRIP).axes[0]
+    said = [text.get_text() for text in top.texts]
+    assert said == ["copied: 3 ✓", "Galerkin: 3 ✓", "copied: 3 ✓", "Galerkin: 8 ✗"]
+    images = [place.images[0].get_array() for place in top.child_axes]
+    assert np.array_equal(images[1], np.eye(4))
