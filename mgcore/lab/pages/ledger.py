@@ -52,7 +52,7 @@ _PLACES_BY_ID = {
         "optimizers",
         "table-4-3-the-classifier-by-cg-steihaug-then-both-by-sgd",
     ),
-    "four-times-cheaper": ("baseline", "before-retraining-and-what-an-arm-costs"),
+    "four-times-cheaper": ("baseline", "before-retraining-and-the-cost-of-each-condition"),
     "weights-count": ("errata", "chapters-4-and-5-counts-tables-conclusions"),
     "discontinuous-images": ("errata", "chapters-4-and-5-counts-tables-conclusions"),
     "bias-terms": ("errata", "chapters-4-and-5-counts-tables-conclusions"),
