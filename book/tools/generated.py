@@ -30,6 +30,7 @@ PARTS = {
     "binder": "binder:sizes",
     "rates": "speed:rates",
     "busy": "speed:busy",
+    "gpu": "speed:gpu",
     "predictions": "speed:predictions",
     "faults": "speed:faults",
     "citation": "citation:texts",

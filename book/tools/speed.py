@@ -59,6 +59,23 @@ def predictions(book: Book) -> str:
     return table(caption, ["chapter", "predicted", "actual", "actual / predicted"], rows)
 
 
+def gpu(book: Book) -> str:
+    """Return the table that ``mgcore gpu-day`` measured, or the sentence that nothing was."""
+    from mgcore.lab.cost.gpu_day import read, summary
+    from mgcore.lab.records.files import NotRecordedError
+
+    try:
+        content = read(FOLDER / "gpu.json")
+    except NotRecordedError:
+        return "The speed on a GPU **has not been measured**."
+    about, last = content["about"], content["runs"][-1]
+    caption = (
+        f"Measured by `mgcore gpu-day` in {sum(run['seconds'] for run in content['runs']):.0f} s: "
+        f"{about['card']}, torch {about['torch']}, {last['date']}."
+    )
+    return table(caption, ["part", "what", "measured", "compared with"], summary(content))
+
+
 def faults(book: Book) -> str:
     """Return the faults that ``make soak`` made, and what happened."""
     from mgcore.lab.records.files import read_json

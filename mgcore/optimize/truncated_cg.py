@@ -229,7 +229,8 @@ def _solve(
         if math.sqrt(ry) <= tolerance:
             return Step(z, False, iteration, reduction, False)
         product = hvp(d)
-        curvature, slope = float(d @ product), float(r @ d)
+        # One transfer for both: on a GPU each waits for everything before it.
+        curvature, slope = torch.stack([d @ product, r @ d]).tolist()
         if not math.isfinite(curvature):
             raise NotFiniteError(
                 f"hvp returned a product B d with dᵀBd = {curvature}. Check the Hessian product, "

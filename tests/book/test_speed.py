@@ -9,7 +9,7 @@ import pytest
 import speed
 from notebooks import ROOT
 
-from mgcore.lab.records.files import RecordError
+from mgcore.lab.records.files import RecordError, write_json
 
 FOLDER = ROOT / "book" / "records" / "bench"
 BOOK = generated.Book(ROOT, "book", {}, ())
@@ -62,4 +62,52 @@ def test_what_was_soaked_is_every_fault_and_nothing_was_lost():
 
 def test_the_parts_are_those_that_the_page_asks_for():
     asked = generated.ASKED.findall((ROOT / "book" / "speed.md").read_text("utf-8"))
-    assert [generated.PARTS[name] for name in asked] == [f"speed:{part.__name__}" for part in FILES]
+    shown = [speed.rates, speed.busy, speed.gpu, speed.predictions, speed.faults]
+    assert [generated.PARTS[name] for name in asked] == [f"speed:{part.__name__}" for part in shown]
+
+
+def test_a_gpu_is_not_measured_until_there_is_a_file_and_then_its_table_is_shown(
+    monkeypatch, tmp_path
+):
+    monkeypatch.setattr(speed, "FOLDER", tmp_path)
+    assert speed.gpu(BOOK) == "The speed on a GPU **has not been measured**."
+    network = "28×28, no pooling, float32"
+    table = {"trials": 20, "lowering": "triton", "agrees": True, "sentence": "Agrees: 20 trials."}
+    write_json(tmp_path / "gpu.json", {
+        "about": {"card": "NVIDIA H100", "torch": "2.11.0"},
+        "runs": [{"seconds": 400.0, "date": "2026-11-26"}, {"seconds": 12.0, "date": "2026-11-27"}],
+        "results": {
+            "checks": {"a": {"agrees": True}, "b": {"error": "x"}},
+            "rates": {
+                "SGEMM, float32": {"flops": 5e13}, "copy": {"bytes_per_second": 3e12},
+                f"triton, {network}": {"flops": 2.5e13}, f"grouped, {network}": {"error": "x"},
+            },
+            "tables, float32": {
+                "baseline-prolonged": table | {"seconds": 20.0},
+                "pooling-prolonged": table | {"seconds": 10.5},
+            },
+            "ensembles": {
+                f"one after another, {network}": {"flops": 1e12},
+                f"60 networks, {network}": {"flops": 2.5e13},
+            },
+        },
+    })  # fmt: skip
+    text = speed.gpu(BOOK)
+    caption = text.splitlines()[0]
+    assert "NVIDIA H100, torch 2.11.0, 2026-11-27" in caption and "412 s" in caption
+    assert rows(text)[1:] == [
+        ["Checks", "lowerings and captured steps: as on the CPU", "1 of 2", ""],
+        ["Rates", "SGEMM, float32", "50 TFLOP/s", ""],
+        ["Rates", "copy, read and written", "3.00 TB/s", ""],
+        ["Rates", f"triton, {network}", "25 TFLOP/s", "0.50 of SGEMM"],
+        [
+            "Tables, float32",
+            "baseline-prolonged, 20 trials, triton",
+            "20.0 s",
+            "Agrees: 20 trials.",
+        ],
+        ["Tables, float32", "pooling-prolonged, 20 trials, triton", "10.5 s", "Agrees: 20 trials."],
+        ["Tables, float32", "these 2 studies", "30.5 s", ""],
+        ["Ensembles", f"one after another, {network}", "1 TFLOP/s", ""],
+        ["Ensembles", f"60 networks, {network}", "25 TFLOP/s", "25.0 of one after another"],
+    ]

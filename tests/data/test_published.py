@@ -307,3 +307,18 @@ def test_a_cache_that_cannot_be_written_gets_one_sentence(mnist, server, monkeyp
     sentence = refusal(FileNotFoundError)
     assert "and cannot be written there (Not a directory)." in sentence
     assert sentence.endswith(ADVICE)
+
+
+def test_without_torchvision_the_same_bytes_are_read(mnist, tmp_path, monkeypatch):
+    """A machine that is lent for its GPU may have torch alone."""
+    for name, content in mnist.content.items():
+        (tmp_path / f"{name}.gz").write_bytes(gzip.compress(content))
+    expected = mnist.source.read(str(tmp_path))
+
+    def absent(module):
+        raise ImportError(f"No module named {module!r}")
+
+    monkeypatch.setattr(published, "import_torchvision", absent)
+    images, labels, sha256 = mnist.source.read(str(tmp_path))
+    assert torch.equal(images, expected[0]) and images.dtype == torch.uint8
+    assert torch.equal(labels, expected[1]) and sha256 == expected[2]
