@@ -85,7 +85,7 @@
   function chart({ step, accuracy: now }) {
     const place = find("[data-chart]"), width = place.clientWidth || 600, narrow = width < 480;
     const height = narrow ? 190 : 210, top = 26, bottom = height - 22;
-    const lowest = Math.max(0, Math.floor(Math.min(...CONDITIONS.flatMap((name) => accuracy[name].flat())) / 20) * 20);
+    const lowest = Math.max(0, Math.floor((Math.min(...CONDITIONS.flatMap((name) => accuracy[name].flat())) - 8) / 20) * 20);
     const x = (k) => EDGE + steps[k] * (width - 2 * EDGE);
     const y = (a) => bottom - (a - lowest) / (100 - lowest) * (bottom - top);
     const points = (values) => values.map((a, k) => `${x(k).toFixed(1)},${y(a).toFixed(1)}`).join(" ");
