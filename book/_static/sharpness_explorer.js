@@ -6,7 +6,7 @@
   const root = document.getElementById("sharpness-explorer");
   if (!root || !window.explorers || !window.sharpnessData) return;
   const { svg } = window.explorers;
-  const { steps, accuracy, digits, side, levels, trial, trials, images, record } = window.sharpnessData;
+  const { steps, accuracy, digits, side, levels, trial, trials, images, headline, record } = window.sharpnessData;
   const NAMES = { transfer: "copied", multigrid: "Galerkin" };
   const CONDITIONS = Object.keys(NAMES);
   const LAST = steps.length - 1;
@@ -85,7 +85,7 @@
   function chart({ step, accuracy: now }) {
     const place = find("[data-chart]"), width = place.clientWidth || 600, narrow = width < 480;
     const height = narrow ? 190 : 210, top = 26, bottom = height - 22;
-    const lowest = Math.max(0, Math.floor(Math.min(...CONDITIONS.flatMap((name) => accuracy[name].flat())) / 20) * 20);
+    const lowest = Math.max(0, Math.floor((Math.min(...CONDITIONS.flatMap((name) => accuracy[name].flat())) - 8) / 20) * 20);
     const x = (k) => EDGE + steps[k] * (width - 2 * EDGE);
     const y = (a) => bottom - (a - lowest) / (100 - lowest) * (bottom - top);
     const points = (values) => values.map((a, k) => `${x(k).toFixed(1)},${y(a).toFixed(1)}`).join(" ");
@@ -180,7 +180,9 @@
 
   const runs = trials === 1 ? "one trial" : `${trials} trials, each a thin line`;
   const [small, large, heldOut] = images.map((count) => count.toLocaleString("en"));
-  find("[data-source]").textContent = `Networks of the record ${record}: they learned from ${small} small and ${large} large images. `
+  const [more, andMore] = headline.map((count) => count.toLocaleString("en"));
+  const other = more === small && andMore === large ? "" : ` (those of the headline: ${more} and ${andMore})`;
+  find("[data-source]").textContent = `Networks of the record ${record}: they learned from ${small} small and ${large} large images${other}. `
     + `The digits are the first of each class among ${heldOut} held-out ones; their answers are those of trial ${trial}, the curves those of ${runs}.`;
 
   window.sharpnessExplorer = { state: () => ({ ...current, predicted: shown.predicted }) };

@@ -20,6 +20,7 @@ from mgcore.lab.choices.sharpness import (
     BETWEEN,
     CONDITIONS,
     SHOWN,
+    STUDY,
     Sweep,
     read_sharpness,
     unpack,
@@ -56,7 +57,8 @@ def shown(sweep: Sweep) -> dict[str, object]:
     dict
         ``record`` of the networks; ``steps``; ``trials``, their number; ``trial``, that of the
         answers; ``images``, the numbers of small and large training images and of validation
-        images; ``accuracy`` by condition and trial, in percent; and ten
+        images; ``headline``, the numbers of training images of the networks in the page's first
+        sentence; ``accuracy`` by condition and trial, in percent; and ten
         ``digits``: ``index`` in the data set, ``smoothed`` and ``original``, pixels as digits to
         base 32, and by condition the class probabilities by step, in thousandths.
     """
@@ -64,11 +66,13 @@ def shown(sweep: Sweep) -> dict[str, object]:
     smoothed, original = (images * BYTE for images in ends(sweep))
     probabilities = unpack(sweep.answers["probabilities"])[:, places]
     protocol = protocol_of(sweep)
+    headline = Record(ROOT / "book" / "records" / f"{STUDY}-paper").protocol
     return {
         "record": sweep.study,
         "steps": sweep.steps[places].tolist(),
         "trial": SHOWN,
         "trials": len(sweep.trials),
+        "headline": [headline.n_coarse, headline.n_fine],
         "images": [protocol.n_coarse, protocol.n_fine, protocol.n_validation],
         "side": original.shape[-1],
         "levels": LEVELS,

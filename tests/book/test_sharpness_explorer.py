@@ -121,6 +121,7 @@ def test_a_thin_line_a_trial_and_the_number_of_trials_in_words(visit, sweep) -> 
     assert ("one trial" if count == 1 else f"{count} trials") in said
     protocol = sharpness_data.protocol_of(sweep)
     assert f"record {sweep.study}:" in said
+    assert ("headline" in said) == (not sweep.study.endswith("-paper"))
     for number in (protocol.n_coarse, protocol.n_fine, protocol.n_validation):
         assert f" {number:,} " in said
 

@@ -51,17 +51,22 @@ def sharpness_sweep(
     top.set_ylim(0, 1)
     top.spines[:].set_visible(False)
     top.tick_params(left=False, labelleft=False, bottom=False, labelbottom=False)
+    ends = {name: float(values[:, -1].mean()) for name, values in accuracy.items()}
     for name, values in accuracy.items():
         colour = LOOKS[name].colour
         below.plot(steps, values.T, color=colour, linewidth=0.7, alpha=0.4)
-        mean = values.mean(axis=0)
-        below.plot(steps, mean, color=colour, linewidth=2.6, linestyle=LOOKS[name].line)
+        below.plot(
+            steps, values.mean(axis=0), color=colour, linewidth=2.6, linestyle=LOOKS[name].line
+        )
+        lowest = ends[name] == min(ends.values())  # its label stands below the falling curve
         below.annotate(
-            f"{NAMES[name]} {mean[-1]:.1f} %", (steps[-1], mean[-1]), (0, 6), fontweight="bold",
-            textcoords="offset points", ha="right", va="bottom", color=colour,
+            f"{NAMES[name]} {ends[name]:.1f} %", (steps[-1], ends[name]), (0, -7 if lowest else 6),
+            textcoords="offset points", ha="right", va="top" if lowest else "bottom",
+            color=colour, fontweight="bold",
         )  # fmt: skip
+    least = min(values.min() for values in accuracy.values())
     below.set(ylabel="accuracy in %", xlabel="t, from smoothed (0) to sharp (1)")
-    below.set(xlim=(steps[0] - WIDE / 2, steps[-1] + WIDE / 2), ylim=(None, 104))
+    below.set(xlim=(steps[0] - WIDE / 2, steps[-1] + WIDE / 2), ylim=(least - 10, 104))
     below.grid(axis="y")
     return figure
 
