@@ -310,6 +310,16 @@ def test_an_ascii_terminal_gets_its_output(monkeypatch):
     assert process.communicate() == ("28?28\n", "") and process.returncode == 0
 
 
+def test_the_locale_c_and_a_missing_home_are_enough(tmp_path):
+    """Issue 21.25, in a folder with spaces, an umlaut and more than 127 characters."""
+    folder = tmp_path / "Ünï code" / ("x" * 128)
+    folder.mkdir(parents=True)
+    kept = {k: v for k, v in os.environ.items() if k not in ("HOME", "LANG", "PYTHONUTF8")}
+    process = started("list", cwd=folder, env=kept | {"LC_ALL": "C"})
+    shown, said = process.communicate()
+    assert process.returncode == 0 and "baseline-original" in shown and not said
+
+
 def test_ctrl_c_in_the_first_seconds_is_one_sentence(tmp_path):
     process = started("plan", "--tier", "class", cwd=tmp_path)
     time.sleep(0.6)  # torch is being imported
