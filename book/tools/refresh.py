@@ -1,8 +1,8 @@
 """Execute every chapter at its defaults and write the outputs into the committed notebooks.
 
-The only tool that rewrites outputs in ``book/*.ipynb``. Sources and metadata stay as they are; outputs and
-execution counts are replaced, without papermill's metadata or any timestamp. How long each chapter
-took goes into ``book/times.json``.
+The only tool that rewrites outputs in ``book/*.ipynb``. Sources and metadata stay as they are;
+outputs and execution counts are replaced, without papermill's metadata or any timestamp. How long
+each chapter took goes into ``book/times.json``.
 """
 
 from __future__ import annotations
