@@ -66,6 +66,11 @@ def test_lock_holds_the_pins(pin: str) -> None:
     assert pin in LOCK.splitlines()
 
 
+def test_the_settings_of_uv_serve_a_reader_too() -> None:
+    """Issue 22.7: with `extra` there, every `uv pip` command in the project failed."""
+    assert not {"extra", "all-extras"} & set(PROJECT["tool"]["uv"]["pip"])
+
+
 def test_lock_answers_pyproject() -> None:
     project, locked = PROJECT["project"], pins()
     asked = project["dependencies"] + sum(project["optional-dependencies"].values(), [])

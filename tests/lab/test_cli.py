@@ -332,6 +332,16 @@ def test_a_signal_during_an_import_waits_for_its_end(tmp_path, number):
     assert message.startswith("mgcore: stopped; ") and message.count("\n") == 1
 
 
+def test_the_locale_c_and_a_missing_home_are_enough(tmp_path):
+    """Issue 21.25, in a folder with spaces, an umlaut and more than 127 characters."""
+    folder = tmp_path / "Ünï code" / ("x" * 128)
+    folder.mkdir(parents=True)
+    kept = {k: v for k, v in os.environ.items() if k not in ("HOME", "LANG", "PYTHONUTF8")}
+    process = started("list", cwd=folder, env=kept | {"LC_ALL": "C"})
+    shown, said = process.communicate()
+    assert process.returncode == 0 and "baseline-original" in shown and not said
+
+
 def test_run_and_verify_outside_the_project_with_a_record(tmp_path, monkeypatch, tiny, capsys):
     """Issue 22.11: both stopped even with a folder named."""
     monkeypatch.chdir(tmp_path)
