@@ -56,8 +56,9 @@ def galerkin_map(prolongation: str = "bilinear", ndim: int = 2) -> Tensor:
     """Return the matrix M of the Galerkin condition on kernels: coarse = M @ fine (thesis (3.5)).
 
     Restriction is the mean over 2ᵈ cells.  Away from a boundary, R K P of a kernel three cells
-    wide is again a kernel three cells wide, for both prolongations.  Wider kernels become narrower
-    (7 becomes 5), so that only width 3 has an inverse map for both prolongations.
+    wide is again a kernel three cells wide, and M has an inverse, for both prolongations.  No other
+    width above 1 has both properties: 7 becomes 5; 5 becomes 3 with constant P; with bilinear P
+    width 5 has an inverse map, whose outer weights grow by a factor of 8 along each axis.
 
     Parameters
     ----------

@@ -125,10 +125,11 @@ def refine(
     kernel is refined in the same way, so that the same holds before cells are left out; the cells
     that remain lie (s − 1)/4 of a coarse cell apart on the two grids, and no kernel three cells
     wide can avoid that: R S K P is four cells wide for bilinear P and a singular map of K for
-    constant P.  Widths other than 1 and 3 have no inverse map (7 becomes 5), and with dilation the
-    map changes the gaps; both are copied.  A dense layer behind flattened maps is prolonged and
-    divided by 2ᵈ (thesis §3.1.3, with the factor that keeps the logits).  Behind global or adaptive
-    pooling grids do not change, and the weights there are kept.
+    constant P. Other widths are copied, as no other width above 1 has an inverse map for both
+    prolongations (7 becomes 5), and so are dilated kernels, whose gaps the map changes. A dense
+    layer behind flattened maps is prolonged and divided by 2ᵈ (thesis §3.1.3, with the factor that
+    keeps the logits). Behind global or adaptive pooling grids do not change, and the weights there
+    are kept.
 
     The network runs once at each resolution, on zeros and without its hooks.
 

@@ -206,7 +206,7 @@ def of_convolution(use: Use, other: Use, stencils: str, refining: bool) -> Chang
     if any(use.dilation[k] != 1 for k in wide):
         return Change("copied", "the Galerkin map does not keep the gaps of a dilation")
     if any(use.shape[2 + k] != KERNEL_WIDTH for k in wide):
-        return Change("copied", "only width 3 has an inverse Galerkin map")
+        return Change("copied", "only width 3 has an inverse map for both prolongations")
     notes = []
     stride = max(use.stride[k] for k in wide)
     if stride > 1:

@@ -110,7 +110,7 @@ def classifier_method(protocol: Protocol) -> Method:
             x, products, values = step.x, step.products, 1
             state.method_state["radius"] = step.radius
             counts = _counts(step.accepted, step.boundary, step.negative)
-        else:
+        elif protocol.newton == "meganet":
             block = Block(here.gradient, here.hvp)
             damped = block_newton_step(
                 [block], here.value, lambda s: problem.value(x + s[0]),
@@ -119,6 +119,8 @@ def classifier_method(protocol: Protocol) -> Method:
             x = x + damped.steps[0]
             products, values = damped.nhev, damped.nfev
             counts = _damped(state, damped)
+        else:
+            raise NotImplementedError(f"newton={protocol.newton!r} has no epoch here.")
         state.weights |= {name: w.clone() for name, w in problem.unpack(x).items()}
         work += _cached_work(protocol, len(images.training), 1 + products, values)
         return _spend(state, work, products) | counts
@@ -128,7 +130,7 @@ def classifier_method(protocol: Protocol) -> Method:
 
 def joint_method(protocol: Protocol) -> Method:
     """Return the method that trains network and classifier together."""
-    return _minibatch_epoch if protocol.newton == "steihaug" else _package_epoch
+    return {"steihaug": _minibatch_epoch, "meganet": _package_epoch}[protocol.newton]
 
 
 def _minibatch_epoch(

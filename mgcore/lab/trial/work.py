@@ -104,7 +104,7 @@ def phase_work(protocol: Protocol, phase: Phase) -> Work:
     """Return the images that each operation processes in one phase, with its evaluations."""
     count, epochs = phase.images, phase.epochs
     minibatches = count // protocol.batch * protocol.batch * epochs
-    textbook = protocol.newton == "steihaug"
+    textbook = {"steihaug": True, "meganet": False}[protocol.newton]  # another one: KeyError
     forward = _evaluated(protocol, count, epochs)
     images: dict[str, float]
     if phase.method == "sgd":
