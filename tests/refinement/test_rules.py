@@ -13,6 +13,9 @@ def single(**options):
     return nn.Sequential(nn.Conv2d(4, 4, **({"kernel_size": 3, "padding": 1} | options)))
 
 
+WIDTH_3 = "only width 3 has an inverse map for both prolongations"
+
+
 @pytest.mark.parametrize(
     ("options", "done", "note"),
     [
@@ -21,9 +24,8 @@ def single(**options):
         ({"groups": 2, "padding_mode": "circular"}, "refined", ""),
         ({"padding": "same"}, "refined", ""),
         ({"kernel_size": 1, "padding": 0}, "kept", "reads no neighbours"),
-        ({"kernel_size": 5, "padding": 2}, "copied", "only width 3 has an inverse map for both prolongations"),
-        ({"kernel_size": 7, "padding": 3, "stride": 2}, "copied",
-         "only width 3 has an inverse map for both prolongations"),
+        ({"kernel_size": 5, "padding": 2}, "copied", WIDTH_3),
+        ({"kernel_size": 7, "padding": 3, "stride": 2}, "copied", WIDTH_3),
         ({"dilation": 2, "padding": 2}, "copied",
          "the Galerkin map does not keep the gaps of a dilation"),
         ({"stride": 2}, "refined",
