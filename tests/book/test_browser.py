@@ -147,8 +147,13 @@ class TestSite:
         page.set_default_timeout(PATIENCE)
         listen(page, address, wrong)
         page.goto(f"{address}/book/index.html", wait_until="networkidle")
-        page.keyboard.press("Control+k")
-        page.wait_for_selector("#pst-search-dialog[open] input")
+        # The theme listens for the shortcut from some time after the network is idle.
+        for _ in range(20):
+            page.keyboard.press("Control+k")
+            page.wait_for_timeout(1000)
+            if page.locator("#pst-search-dialog[open] input").count():
+                break
+        page.wait_for_selector("#pst-search-dialog[open] input", timeout=10_000)
         page.keyboard.type("Galerkin")
         page.keyboard.press("Enter")
         page.wait_for_selector("ul.search li a")
