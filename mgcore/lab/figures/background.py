@@ -88,7 +88,7 @@ def losses() -> Figure:
     To see: the error is constant almost everywhere, so its gradient is zero; the cross-entropy
     decreases everywhere, and equals log 2 where the error jumps.
     """
-    figure = style.card(2.9, "Two ways to count a mistake")
+    figure = style.card(2.9, "Two measures of a mistake")
     ax = figure.subplots()
     margin = np.linspace(-4, 4, 321)
     for number, (x, y, name) in enumerate((
@@ -190,7 +190,7 @@ def operators(convolution: np.ndarray, dense: np.ndarray) -> Figure:
     ----------
     convolution, dense : ndarray, shape (n², n²)
     """
-    figure = style.card(4.05, "What a cell of the output reads: row by row of the matrix")
+    figure = style.card(4.05, "The inputs of each output cell: the matrix, row by row")
     axes = figure.subplots(1, 2)
     side = round(len(convolution) ** 0.5)
     for ax, matrix, name in zip(axes, (convolution, dense), ("convolution", "dense"), strict=True):

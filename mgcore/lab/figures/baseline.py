@@ -280,8 +280,8 @@ def loss_surfaces(arrays: Arrays) -> Figure:
     steps = np.asarray(arrays["surface_steps"], float)
     headings = {
         "coarse": "coarse network,\ntrained",
-        "transfer": "fine network,\ntransfer start",
-        "multigrid": "fine network,\nmultigrid start",
+        "transfer": "fine network,\ncopied",
+        "multigrid": "fine network,\nGalerkin",
     }
     surfaces = {name: arrays[f"surface/{name}"] for name in headings}
     figure = style.card(3.65, "The objective in a plane through each of three networks")
@@ -343,7 +343,7 @@ def propagation(arrays: Arrays, channel: int = 0) -> Figure:
         layers = {"conv1": "conv. 1", "pooled": "pooling", "conv2": "conv. 2"}
     digits = arrays["digits/images"]
     across = len(digits) * (len(layers) + 1)
-    title = "Two validation images on their way through the three fine networks"
+    title = "Feature maps of two validation images in the three fine networks"
     figure = style.card(1.35 + 3 * 0.96 * style.WIDTH / (across + 0.4), title)
     halves = figure.subfigures(1, len(digits), squeeze=False, wspace=0.03)[0]
     for half, digit in enumerate(halves):

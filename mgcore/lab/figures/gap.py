@@ -32,7 +32,7 @@ def mechanism(
     gains, shares : mapping
         By network, a key of :data:`mgcore.lab.figures.style.LOOKS`.
     """
-    figure = style.card(3.6, "What P R takes out of images, and what a first layer makes of it")
+    figure = style.card(3.6, "What P R removes, and the response of the first layer")
     left, middle, right = figure.subplots(1, 3, width_ratios=(1.15, 1.15, 1))
     for (name, spectrum), line in zip(images.items(), ("-", "--"), strict=True):
         left.semilogy(  # without the mean, which standardised images do not have
@@ -47,7 +47,7 @@ def mechanism(
             spectrum.frequency, spectrum.values, color=look.colour, linestyle=look.line,
             linewidth=1.8, label=look.label,
         )  # fmt: skip
-    middle.set(title="gain of the first layer", xlabel="frequency", ylabel="1 on slow waves")
+    middle.set(title="gain of the first layer", xlabel="frequency", ylabel="relative to 0")
     middle.set_ylim(bottom=0)
     middle.legend(loc="upper left")
     for ax in (left, middle):
@@ -60,13 +60,12 @@ def mechanism(
             textcoords="offset points", va="center",
         )  # fmt: skip
     right.set(yticks=range(len(shares)), yticklabels=[LOOKS[name].label for name in shares])
-    right.set(title="unseen in training", xlabel="% of what is seen")
+    right.set(title="response to x − P R x", xlabel="power in % of that to P R x")
     right.margins(x=0.3)
     right.invert_yaxis()
     style.note(
-        figure, "Frequency in half waves a pixel, the larger of both directions. Shaded: waves "
-        "that the coarse grid\ncannot hold. Unseen: power of the response to x − P R x, over that "
-        "to P R x.",
+        figure, "Frequency in half waves per pixel, the larger of both directions.\n"
+        "Shaded: frequencies above the Nyquist frequency of the coarse grid.",
     )  # fmt: skip
     return figure
 

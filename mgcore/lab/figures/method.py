@@ -63,7 +63,7 @@ def grids(coarse: np.ndarray, prolonged: Pictures, pictures: Pictures) -> Figure
     pictures : mapping of str to ndarray
         Images on either grid, in one grey scale.
     """
-    figure = style.card(5.0, "Two cell-centred grids, and the ways between them")
+    figure = style.card(5.0, "Two cell-centred grids, and the transfers between them")
     top, bottom = figure.subfigures(2, 1, squeeze=False, height_ratios=(1, 0.72))[:, 0]
     plan, line = top.subplots(1, 2, width_ratios=(0.75, 1))
     edges = np.arange(5)
@@ -99,7 +99,7 @@ def row_differences(maps: Pictures) -> Figure:
 
     Differences up to ``ROUNDING`` count as none.
     """
-    figure = style.card(2.9, "Rows of R K P that are not the coarse stencil")
+    figure = style.card(2.9, "Rows of R K P that are not the coarse kernel")
     limit = max([np.max(rows) for rows in maps.values()] + [ROUNDING])
     axes = figure.subplots(1, len(maps), squeeze=False)[0]
     for ax, (name, rows) in zip(axes, maps.items(), strict=True):
@@ -121,7 +121,7 @@ def frequencies(panels: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]
     panels : mapping of str to mapping of str to (omega, values)
         Title, then label, then a curve; the labels of a panel are its legend.
     """
-    figure = style.card(4.1, "What the two grids do to a wave")
+    figure = style.card(4.1, "Response to a wave on the two grids")
     ticks = {0: "0", np.pi / 2: "π/2", np.pi: "π"}
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for ax, (title, curves) in zip(axes, panels.items(), strict=True):
@@ -132,8 +132,8 @@ def frequencies(panels: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]
         ax.set_xticks(list(ticks), list(ticks.values()))
         ax.set(title=title, xlim=(0, np.pi), ylim=(0, None), xlabel="ω, radians per fine cell")
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2))
-    style.note(figure, "Shaded: waves that the coarse grid cannot hold. Responses: root mean "
-               "square over many\nstencils, relative to ω = 0.")  # fmt: skip
+    style.note(figure, "Shaded: frequencies above the Nyquist frequency of the coarse grid.\n"
+               "Responses: root mean square over many kernels, relative to ω = 0.")  # fmt: skip
     return figure
 
 
@@ -147,7 +147,7 @@ def responses(rows: Mapping[str, Pictures]) -> Figure:
         A row for each part; in it the part and the responses, named by column.
     """
     columns = list(next(iter(rows.values())))
-    figure = style.card(0.7 + 2.1 * len(rows), "One stencil, two parts of one image")
+    figure = style.card(0.7 + 2.1 * len(rows), "One kernel, two parts of one image")
     everything = np.concatenate([np.ravel(im) for row in rows.values() for im in row.values()])
     limit = np.quantile(np.abs(everything), 0.995)  # a few large values would pale all others
     axes = figure.subplots(len(rows), len(columns), squeeze=False)
@@ -191,7 +191,7 @@ def architectures(networks: Mapping[str, Sequence[LayerOutput]]) -> Figure:
 
     The width of a square is that of the maps; more sheets stand for more channels.
     """
-    figure = style.card(1.55 * len(networks) + 0.4, "The two networks: what passes through them")
+    figure = style.card(1.55 * len(networks) + 0.4, "The layers of the two networks")
     longest = max(len(stages) for stages in networks.values())
     largest = max(stage.side for stages in networks.values() for stage in stages)
     axes = figure.subplots(len(networks), 1, squeeze=False)[:, 0]

@@ -159,7 +159,7 @@ def damping(theory: Curves, measured: Curves) -> Figure:
         ax.plot(k, values, **look | {"marker": ""})
         ax.plot(k, measured[name], **look | {"linestyle": "none"})
         handles.append(style.handle(**look, label=name))
-    for at, word in ((n / 4, "smooth: the coarse grid has them"), (3 * n / 4, "rough")):
+    for at, word in ((n / 4, "smooth: the coarse grid has them"), (3 * n / 4, "oscillatory")):
         ax.text(at, 1.1, word, ha="center", color=style.MUTED)
     ax.set(ylim=(0, 1.2), xlabel="mode k", ylabel="factor of one sweep")
     ax.set_xticks([1, n // 4, n // 2, 3 * n // 4, n])
@@ -184,7 +184,7 @@ def boundary_prolongation(coarse: np.ndarray, fine: Curves, histories: Curves) -
     histories : mapping of str to ndarray
         Norms of the error after 0, 1, 2, ... cycles, up to four of them.
     """
-    figure = style.card(3.9, "At a wall, P must know that the function is zero there")
+    figure = style.card(3.9, "At the boundary, P must use that the function is zero")
     left, right = figure.subplots(1, 2)
     shown = 3  # coarse cells
     left.axvline(0, color=style.INK, linewidth=3)
@@ -196,7 +196,7 @@ def boundary_prolongation(coarse: np.ndarray, fine: Curves, histories: Curves) -
         0, linestyle="none", markersize=8, markerfacecolor="none", markeredgewidth=1.5
     )
     left.plot(centres(len(coarse))[:shown], coarse[:shown], **look, label="coarse values")
-    left.set(xlabel="x (the wall is at 0)", ylabel="value", title="prolonging a function")
+    left.set(xlabel="x (the boundary is at 0)", ylabel="value", title="prolonging a function")
     left.set_xlim(-0.006, None)
     left.legend(loc="upper left", bbox_to_anchor=(0.02, 1))
     for place, (name, values) in enumerate(histories.items()):

@@ -24,7 +24,7 @@ from mgcore.lab.figures import style
 NAMES: dict[str, tuple[str, str, str]] = {
     "momentum": ("momentum", "none", "0.9"),
     "penalties": ("penalties", "as printed", "1/256 of it"),
-    "stencils": ("first stencils", "0.1 each", "by layer"),
+    "stencils": ("first kernels", "0.1 each", "by layer"),
     "pooling": ("pooling", "no", "yes"),
     "padding": ("padding", "zeros", "circular"),
     "pixels": ("pixels", "0 to 1", "standardised"),

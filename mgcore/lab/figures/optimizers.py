@@ -89,7 +89,7 @@ def error_by_work(studies: Mapping[str, Study], title: str) -> Figure:
             ax.yaxis.set_minor_formatter(NullFormatter())
             ax.grid(axis="y")
             if row == 0:
-                ax.set_title(f"{LOOKS[arm].label} start")
+                ax.set_title(f"{LOOKS[arm].label} initialisation")
             else:
                 ax.set_xlabel("work in epochs of SGD")
             if column == 0:

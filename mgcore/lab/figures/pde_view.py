@@ -29,7 +29,7 @@ def flow_paths(exact: np.ndarray, rough: Mapping[str, np.ndarray]) -> Figure:
     rough : mapping of str to ndarray, shape (layers + 1, points, 2)
         Paths through networks by the title of their panel.
     """
-    figure = style.card(3.1, "Two features on their way through residual networks")
+    figure = style.card(3.1, "Two features in the layers of residual networks")
     axes = figure.subplots(1, len(rough), sharex=True, sharey=True, squeeze=False)[0]
     far = 1.08 * max(float(np.abs(path).max()) for path in (exact, *rough.values()))
     for ax, (name, path) in zip(axes, rough.items(), strict=True):
@@ -147,7 +147,7 @@ def nine_operators(stencils: np.ndarray, responses: np.ndarray) -> Figure:
         In the order of ``OPERATORS[2]``.
     responses : ndarray, shape (9, n, n)
     """
-    figure = style.card(5.5, "The nine operators of a 3×3 stencil, and what each sees")
+    figure = style.card(5.5, "The nine operators of a 3×3 kernel, and their responses")
     table = figure.subfigures(3, 3, squeeze=False, wspace=0.03, hspace=0.03)
     for place, operator in enumerate(OPERATORS[2]):
         part = table[operator.orders]

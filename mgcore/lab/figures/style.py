@@ -47,9 +47,9 @@ class Look:
 # measures both).
 LOOKS = {
     "coarse": Look("#757575", "s", ":", "coarse network"),
-    "new": Look("#0077bb", "o", "--", "new"),
-    "transfer": Look("#cc5500", "^", (0, (6, 1.5, 1, 1.5)), "transfer"),
-    "multigrid": Look("#5b0f4f", "v", "-", "multigrid"),
+    "new": Look("#0077bb", "o", "--", "random"),
+    "transfer": Look("#cc5500", "^", (0, (6, 1.5, 1, 1.5)), "copied"),
+    "multigrid": Look("#5b0f4f", "v", "-", "Galerkin"),
 }
 
 # The same looks for curves that belong to no network.
