@@ -95,7 +95,7 @@ def link(notebook: nbformat.NotebookNode, figures: list[Drawn]) -> nbformat.Note
                 f"{{ref}}`{name_of(function)} <{label_of(function)}>`"
                 for function in figure.functions
             )
-            text = f"```{{container}} made-by\nDrawn by the cell above with {made_by}.\n```"
+            text = f"```{{container}} made-by\nDrawn by {made_by}.\n```"
             cells.append(notebooks.markdown(text, f"made-by-{figure.anchor}"))
     notebook.cells = cells
     return notebook

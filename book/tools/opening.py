@@ -1,7 +1,8 @@
-"""The line under a chapter's title: minutes to read, and the measured time to run it again.
+"""The line under a chapter's title: minutes to read, time to run it again, state of its records.
 
-Both are written when the site is laid out, so no chapter types them: minutes are counted from its
-words, seconds come from ``book/times.json``, which `make refresh` writes.
+It is written when the site is laid out, so no chapter types it: minutes are counted from its words,
+seconds come from ``book/times.json``, which `make refresh` writes, and the state of the records is
+what the chapter printed about their fingerprints.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ import nbformat
 from notebooks import ROOT
 
 TIMES = ROOT / "book" / "times.json"
-PACE = 130  # words a minute, for a text with formulas that is to be understood
+PACE = 110  # words a minute, for a text with formulas and readers whose first language is another
+CURRENT = re.compile(r"^.+: Current: the code still computes .*\n?", re.M)
 FIGURE = 40  # words that a figure or a table takes as long to read as
 
 
@@ -74,10 +76,34 @@ def sentence(minutes: int, measured: dict[str, object] | None) -> str:
     )
 
 
+def take_freshness(notebook: nbformat.NotebookNode) -> int:
+    """Remove the lines that call a record current from printed text, in place; count them.
+
+    A line about a stale record stays where it was printed, as a warning has to.
+    """
+    count = 0
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if output.output_type == "stream":
+                output.text, removed = CURRENT.subn("", output.text)
+                count += removed
+        if cell.cell_type == "code":
+            cell.outputs = [o for o in cell.outputs if o.get("text", "-").strip()]
+    return count
+
+
+def chip(count: int) -> str:
+    """Return the mark for `count` records that are current; nothing for a page without records."""
+    if not count:
+        return ""
+    return f" [✓ {count} record{'s' * (count != 1)} current](status.md)"
+
+
 def open_chapter(notebook: nbformat.NotebookNode, name: str) -> nbformat.NotebookNode:
     """Put the line under the title of a chapter, in place; return the notebook."""
     first = notebook.cells[0]
     title, newline, rest = first.source.partition("\n")
     line = sentence(reading_minutes(notebook), read_times().get(name))
+    line += chip(take_freshness(notebook))
     first.source = f"{title}\n\n```{{container}} opening\n{line}\n```\n{newline}{rest}"
     return notebook

@@ -64,8 +64,8 @@ def test_a_figure_without_a_label_gets_one_and_every_figure_a_link_to_its_code()
     cells = drawn.link(page(), drawn.find(page(), path)).cells
     assert [cell.source for cell in cells[2:]] == [
         "(figure-page-1)=", "figures.losses()",
-        "```{container} made-by\nDrawn by the cell above with "
-        "{ref}`background.losses <drawn-background-losses>`.\n```",
+        "```{container} made-by\n"
+        "Drawn by {ref}`background.losses <drawn-background-losses>`.\n```",
     ]  # fmt: skip
 
 
