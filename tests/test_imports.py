@@ -25,7 +25,7 @@ ORDER = {
         {"trial"},
         {"run"},
         {"verdict"},
-        {"choices", "scales", "cost"},
+        {"choices", "scales", "cost", "classroom"},
         {"figures", "pages"},
         {"cli"},
     ],

@@ -34,6 +34,7 @@ HOLDS = {
     "choices": "the open choices",
     "scales": "training strategies",
     "cost": "time and memory",
+    "classroom": "checks and grades",
     "pages": "words and tables",
     "figures": "pictures",
     "cli": "the command line",

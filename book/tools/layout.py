@@ -11,6 +11,7 @@ import editions
 import generated
 import notebooks
 import teaching
+import worksheet
 from notebooks import ROOT
 from opening import open_chapter
 
@@ -62,4 +63,6 @@ def gather(executed: Path, source: Path, edition: str = "book") -> None:
         notebooks.write(drawn.link(chapter, figures), source / path)
         chapters[path] = chapter
         shown += figures
+    if any(path.stem == worksheet.CHAPTER for path in chapters):
+        worksheet.write(source / "book")
     generated.fill(generated.Book(source, edition, chapters, tuple(shown)))

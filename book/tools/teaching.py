@@ -1,5 +1,8 @@
 """What a chapter's teaching file holds, ``book/teaching/CHAPTER.yml``: quiz, mistakes, minutes.
 
+The lab's file also has ``checks``: the labels of the exercises that ``check_1()``, ``check_2()``
+and so on judge, in their order.
+
 The quiz becomes a section of the page, behind its exercises, when the site is laid out.  Numbers in
 it are not typed: an option's ``value`` is an expression, computed then, that takes the place of
 ``{value}`` in its text::
@@ -69,6 +72,7 @@ class Teaching:
     quiz: tuple[Question, ...] = ()
     mistakes: tuple[tuple[str, str], ...] = ()
     minutes: tuple[tuple[str, int], ...] = ()
+    checks: tuple[str, ...] = ()
 
 
 @lru_cache
@@ -135,9 +139,10 @@ def read(chapter: str, folder: Path = FOLDER) -> Teaching:
     if not file.exists():
         return Teaching()
     content = yaml.safe_load(file.read_text("utf-8")) or {}
-    if unknown := set(content) - {"quiz", "mistakes", "minutes"}:
+    if unknown := set(content) - {"quiz", "mistakes", "minutes", "checks"}:
         raise TeachingError(
-            f"{file.name}: {sorted(unknown)}: unknown. A file has quiz, mistakes and minutes."
+            f"{file.name}: {sorted(unknown)}: unknown. A file has quiz, mistakes, minutes "
+            "and checks."
         )
     minutes = content.get("minutes", {})
     for label, count in minutes.items():
@@ -155,8 +160,10 @@ def read(chapter: str, folder: Path = FOLDER) -> Teaching:
             raise TeachingError(f"{where}: two options read the same.")
         mixed = tuple(sorted(options, key=_anywhere))
         questions.append(Question(str(entry["question"]).strip(), mixed))
-    mistakes = content.get("mistakes", {})
-    return Teaching(tuple(questions), tuple(mistakes.items()), tuple(minutes.items()))
+    return Teaching(
+        tuple(questions), tuple(content.get("mistakes", {}).items()), tuple(minutes.items()),
+        tuple(content.get("checks", [])),
+    )  # fmt: skip
 
 
 def quiz_text(quiz: tuple[Question, ...]) -> str:

@@ -1,4 +1,4 @@
-"""The command line: list, plan, run, verify, bench and calibrate studies.
+"""The command line: list, plan, run, verify, bench and calibrate studies; grade a lab class.
 
 ``python -m mgcore`` and the console script ``mgcore`` start :func:`main`.  Imports that load torch
 stand in the functions that need them, so that help, version, list and usage errors answer at once.
@@ -182,6 +182,16 @@ def read_arguments(given: list[str] | None) -> argparse.Namespace:
         "--device", choices=("cuda", "cpu"), default="cuda",
         help="cpu rehearses the command at small sizes (default: %(default)s)",
     )  # fmt: skip
+
+    grade = command("grade", "run and judge the lab notebooks in a folder of submissions")
+    grade.add_argument("folder", type=Path, help="holds the notebooks, or a folder for each")
+    grade.add_argument(
+        "--limit", type=_count, default=180, metavar="SECONDS",
+        help="time limit of each submission (default: %(default)s)",
+    )  # fmt: skip
+    grade.add_argument("--workers", type=_count, default=1, help="submissions at a time")
+    grade.add_argument("--json", type=Path, help="file for the grades with their sentences")
+    grade.add_argument("--csv", type=Path, help="file for the grades as a table")
 
     calibrate = command("calibrate", "run the calibration of the open settings again, on MNIST")
     calibrate.add_argument("file", type=Path, help="where its runs are kept")
@@ -473,6 +483,21 @@ def _sharpness(options: argparse.Namespace) -> int:
     return DONE
 
 
+def _grade(options: argparse.Namespace) -> int:
+    from mgcore.lab.classroom.grade import grade_folder, table, write_csv, write_json
+
+    def progress(submission: str) -> None:
+        print(f"mgcore: {submission} has run", file=sys.stderr, flush=True)
+
+    grades = grade_folder(options.folder, options.limit, options.workers, progress)
+    print(table(grades))
+    if options.json:
+        write_json(options.json, grades)
+    if options.csv:
+        write_csv(options.csv, grades)
+    return DONE
+
+
 def _calibrate(options: argparse.Namespace) -> int:
     from mgcore.lab.choices.calibration import calibrate, summary
 
@@ -485,6 +510,7 @@ COMMANDS = {
     "list": _list, "plan": _plan, "run": _run, "verify": _verify, "bench": _bench,
     "calibrate": _calibrate, "multiverse": _multiverse, "across": _across,
     "propagation": _propagation, "sharpness": _sharpness, "gpu-day": _gpu_day,
+    "grade": _grade,
 }  # fmt: skip
 
 
