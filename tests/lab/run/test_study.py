@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from mgcore.lab import Record, RecordError, run_study
 from mgcore.lab.protocol import CONDITIONS
 from mgcore.lab.run import study as run
 from mgcore.lab.run.fingerprint import fingerprint
-from mgcore.lab.run.study import check_trials
+from mgcore.lab.run.study import check_trials, run_one
 from mgcore.lab.trial import measures, phases
 from mgcore.lab.trial.figure_arrays import collect
 from mgcore.lab.trial.measures import measure
@@ -26,13 +27,25 @@ from mgcore.lab.trial.trial import metric_hash, run_trial
 from mgcore.lab.verdict.metrics import cell
 
 
-@pytest.fixture(scope="module", autouse=True)
-def measured_less():
+@contextmanager
+def measuring_less():
     """Measure less of each trial; test_measures has the rest."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(measures, "DIRECTIONS", 1)
         patch.setattr(measures, "LOSS_IMAGES", {"smoke": 2})
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def measured_less():
+    with measuring_less():
+        yield
+
+
+def run_one_measuring_less(*job):
+    """Run a trial in another process, where this process's settings do not hold."""
+    with measuring_less():
+        return run_one(*job)
 
 
 @pytest.fixture
@@ -218,8 +231,9 @@ def test_the_time_before_an_interruption_counts(tiny, place, monkeypatch):
     assert 400 < seconds["whole"] < 500
 
 
-def test_workers_give_what_one_process_gives(tiny, place, alone):
+def test_workers_give_what_one_process_gives(tiny, place, alone, monkeypatch):
     """Trials in two processes, results in the order in which they finish."""
+    monkeypatch.setattr(run, "run_one", run_one_measuring_less)
     study(tiny(), 3, place, workers=2)
     assert hash_of(place, 3) == hash_of_results(alone)
     assert all(t["circumstances"]["threads"] == 1 for t in Record(place["record"]).trials())
