@@ -12,7 +12,7 @@ import torch  # noqa: E402
 
 pytest.register_assert_rewrite("quoted")  # so that its assertions say what they compared
 
-from explorer_pages import address, browser, visit  # noqa: E402, F401
+from explorer_pages import address, browser, desktop, visit  # noqa: E402, F401
 
 from mgcore.lab.protocol import Protocol  # noqa: E402
 

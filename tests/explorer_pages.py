@@ -56,30 +56,46 @@ def browser():
         yield playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
 
 
-@pytest.fixture
-def visit(browser, address):
-    """Return a function that opens an explorer; at the end nothing may have gone wrong in it."""
-    wrong, contexts = [], []
+@pytest.fixture(scope="module")
+def desktop(browser):
+    """The page on a wide screen that the tests of a file load anew, one after another."""
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    yield page
+    page.close()
 
-    def open_page(name: str, **options):
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}} | options)
-        contexts.append(context)
-        page = context.new_page()
-        ours = (f"{address}/", "data:")
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("console", lambda m: m.type in ("error", "warning") and wrong.append(m.text))
-        page.on("request", lambda r: r.url.startswith(ours) or wrong.append(f"asks for {r.url}"))
-        page.on("requestfailed", lambda request: wrong.append(f"failed: {request.url}"))
-        current = (304,)  # what is kept is as it was
-        page.on(
-            "response",
-            lambda r: r.ok or r.status in current or wrong.append(f"{r.status}: {r.url}"),
-        )
+
+@pytest.fixture
+def visit(browser, address, desktop):
+    """Return a function that opens an explorer; at the end nothing may have gone wrong in it.
+
+    Another screen than the wide one is a page of its own.
+    """
+    wrong, contexts = [], []
+    ours, unchanged = (f"{address}/", "data:"), 304
+    complaints = {
+        "pageerror": lambda error: wrong.append(str(error)),
+        "console": lambda m: m.type in ("error", "warning") and wrong.append(m.text),
+        "request": lambda r: r.url.startswith(ours) or wrong.append(f"asks for {r.url}"),
+        "requestfailed": lambda request: wrong.append(f"failed: {request.url}"),
+        "response": lambda r: (
+            r.ok or r.status == unchanged or wrong.append(f"{r.status}: {r.url}")
+        ),
+    }
+
+    def open_page(name: str, **screen):
+        page = desktop
+        if screen:
+            contexts.append(browser.new_context(**{"viewport": desktop.viewport_size} | screen))
+            page = contexts[-1].new_page()
+        for event, complain in complaints.items():
+            page.on(event, complain)
         page.goto(f"{address}/book/{name}.html")
         page.wait_for_selector("section.xp[data-ready]")
         return page
 
     yield open_page
+    for event, complain in complaints.items():
+        desktop.remove_listener(event, complain)
     for context in contexts:
         context.close()
     assert wrong == []

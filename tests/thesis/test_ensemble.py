@@ -1,6 +1,7 @@
 """Many networks at once, held to one after another by the same step."""
 
 import importlib.util
+from functools import lru_cache
 
 import pytest
 import torch
@@ -22,7 +23,8 @@ from mgcore.thesis.sgd import sgd_update, train_epoch
 
 BATCH = 8
 # Triton's are tested in tests/thesis/test_triton_convolution.py.
-EVERY = pytest.mark.parametrize("lowering", ["grouped", "unfold", "shifted"])
+LOWERINGS_HERE = ("grouped", "unfold", "shifted")
+EVERY = pytest.mark.parametrize("lowering", LOWERINGS_HERE)
 POOLING = pytest.mark.parametrize("pooling", [False, True])
 
 
@@ -62,30 +64,44 @@ def zeros_like(starts):
     return [{name: torch.zeros_like(w) for name, w in start.items()} for start in starts]
 
 
-def train_both_ways(pooling, lowering, momentum, nesterov, **options):
-    """Fifty steps together and one network after another: epochs of eight steps, and one of two."""
-    objective, starts, of, images, labels = arms(pooling)
-    together, each = stack(starts), unstack(stack(starts))
-    speeds, count = zeros_like(starts), len(images) // 2
-    sgd = {"batch": BATCH, "momentum": momentum, "nesterov": nesterov}
-    sgd["rule"] = options.pop("rule", "torch")
-    trainer = EnsembleTrainer(
-        objective, together, stack(zeros_like(starts)), images, labels, lowering=lowering,
-        **sgd, **options,
-    )  # fmt: skip
-    draw, steps = torch.Generator().manual_seed(3), 0
-    for epoch in range(1, 8):
+def epochs(of, count):
+    """Yield the images' order and the rate of two epochs of eight steps and one of two steps.
+
+    The arms of a trial share an order.
+    """
+    draw = torch.Generator().manual_seed(3)
+    for epoch, steps in enumerate((8, 8, 2), start=1):
         order = torch.stack([torch.randperm(count, generator=draw) for _ in range(2)])
-        order = order[of, : min(8, 50 - steps) * BATCH]  # the arms of a trial share an order
-        steps += order.shape[1] // BATCH
-        trainer.epoch(order + count * of[:, None], 0.02 / epoch)
-        for i, which in enumerate(of.tolist()):
-            mine = slice(which * count, (which + 1) * count)
+        yield order[of, : steps * BATCH], 0.02 / epoch
+
+
+@lru_cache
+def trained_one_after_another(pooling, **sgd):
+    """Return the weights of every network after its own training."""
+    objective, starts, of, images, labels = arms(pooling)
+    each, speeds, count = unstack(stack(starts)), zeros_like(starts), len(images) // 2
+    for order, rate in epochs(of, count):
+        for i, trial in enumerate(of.tolist()):
+            mine = slice(trial * count, (trial + 1) * count)
             train_epoch(
                 objective, each[i], speeds[i], images[mine], labels[mine], order[i],
-                rate=0.02 / epoch, **sgd,
+                rate=rate, batch=BATCH, **sgd,
             )  # fmt: skip
-    assert steps == 50
+    return each
+
+
+def train_both_ways(pooling, lowering, momentum, nesterov, rule="torch", **options):
+    """Train networks together, and compare each with its training alone."""
+    objective, starts, of, images, labels = arms(pooling)
+    sgd = {"momentum": momentum, "nesterov": nesterov, "rule": rule}
+    together, count = stack(starts), len(images) // 2
+    trainer = EnsembleTrainer(
+        objective, together, stack(zeros_like(starts)), images, labels, lowering=lowering,
+        batch=BATCH, **sgd, **options,
+    )  # fmt: skip
+    for order, rate in epochs(of, count):
+        trainer.epoch(order + count * of[:, None], rate)
+    each = trained_one_after_another(pooling, **sgd)
     for one, other, start in zip(unstack(together), each, starts, strict=True):
         assert apart(one, other) < 1e-10
         assert apart(one, start) > 1e-3  # they went somewhere
@@ -95,7 +111,7 @@ def train_both_ways(pooling, lowering, momentum, nesterov, **options):
 @pytest.mark.parametrize(
     ("pooling", "momentum", "nesterov"), [(False, 0.9, True), (True, 0.9, True), (True, 0.0, False)]
 )
-def test_fifty_steps_in_float64_are_those_of_one_after_another(
+def test_training_together_in_float64_is_that_of_one_after_another(
     lowering, pooling, momentum, nesterov
 ):
     train_both_ways(pooling, lowering, momentum, nesterov)
@@ -150,24 +166,27 @@ def test_a_capture_replaces_every_step_after_the_first_ones():
     assert apart(trainer.weights, reference.weights) < 1e-12
 
 
-@EVERY
 @POOLING
-def test_one_step_in_float32_from_fifty_states(lowering, pooling):
+def test_one_step_in_float32_from_every_state_of_training(pooling):
     """From every state on the way of one after another, for every arm: nothing is amplified."""
     objective, starts, of, images, labels = arms(pooling, "float32", trials=1)
     states = unstack(stack(starts))
     velocity = [{k: torch.zeros_like(w) for k, w in s.items()} for s in states]
     draw = torch.Generator().manual_seed(4)
-    for _ in range(50):
+    for _ in range(20):
         chosen = torch.randint(len(images), (1, BATCH), generator=draw)[of]
         x, y = images[chosen], labels[chosen]
-        many = unstack(ensemble_gradient(objective, stack(states), x, y, lowering))
+        together = {
+            lowering: unstack(ensemble_gradient(objective, stack(states), x, y, lowering))
+            for lowering in LOWERINGS_HERE
+        }
         for i, weights in enumerate(states):
             leaves = {k: w.requires_grad_() for k, w in weights.items()}
             one = objective.gradient(leaves, x[i], y[i])
             for w in weights.values():
                 w.requires_grad_(False)
-            assert apart(many[i], one) < 1e-5
+            for lowering, gradients in together.items():
+                assert apart(gradients[i], one) < 1e-5, lowering
             sgd_update(weights, velocity[i], one, 0.02, 0.9, True)
 
 

@@ -2,11 +2,13 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ from mgcore.lab import Record, RecordError, run_study
 from mgcore.lab.protocol import CONDITIONS
 from mgcore.lab.run import study as run
 from mgcore.lab.run.fingerprint import fingerprint
-from mgcore.lab.run.study import check_trials
+from mgcore.lab.run.study import check_trials, run_one
 from mgcore.lab.trial import measures, phases
 from mgcore.lab.trial.figure_arrays import collect
 from mgcore.lab.trial.measures import measure
@@ -25,17 +27,54 @@ from mgcore.lab.trial.trial import metric_hash, run_trial
 from mgcore.lab.verdict.metrics import cell
 
 
-@pytest.fixture(autouse=True)
-def measured_less(monkeypatch):
+@contextmanager
+def measuring_less():
     """Measure less of each trial; test_measures has the rest."""
-    monkeypatch.setattr(measures, "DIRECTIONS", 1)
-    monkeypatch.setattr(measures, "LOSS_IMAGES", {"smoke": 2})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measures, "DIRECTIONS", 1)
+        patch.setattr(measures, "LOSS_IMAGES", {"smoke": 2})
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def measured_less():
+    with measuring_less():
+        yield
+
+
+def run_one_measuring_less(*job):
+    """Run a trial in another process, where this process's settings do not hold."""
+    with measuring_less():
+        return run_one(*job)
 
 
 @pytest.fixture
 def place(tmp_path):
     """Where a study keeps its record and its checkpoints."""
     return {"record": tmp_path / "study", "cache": tmp_path / "checkpoints"}
+
+
+@pytest.fixture(scope="module")
+def two_trials(tiny, tmp_path_factory):
+    """A record of two trials and its checkpoints, which no test changes."""
+    folder = tmp_path_factory.mktemp("finished")
+    place = {"record": folder / "study", "cache": folder / "checkpoints"}
+    study(tiny(), 2, place)
+    return place
+
+
+@pytest.fixture
+def finished(two_trials, place):
+    """A copy of the record of two trials for this test."""
+    for name, folder in two_trials.items():
+        shutil.copytree(folder, place[name])
+    return place
+
+
+@pytest.fixture(scope="module")
+def alone(tiny):
+    """The same trials and one more, each run by itself."""
+    return [run_trial(tiny(), number) for number in range(3)]
 
 
 def study(protocol, trials, place, **options):
@@ -47,64 +86,70 @@ def hash_of(place, trials):
     return metric_hash(Record(place["record"]).trials(trials))
 
 
+def hash_of_results(results):
+    return metric_hash([{"trial": n, "metrics": one["metrics"]} for n, one in enumerate(results)])
+
+
 def times(place):
     """When each trial file was written."""
     return {f.name: f.stat().st_mtime_ns for f in place["record"].glob("trial-*.json")}
 
 
-def test_a_record_holds_what_the_trials_gave(tiny, place):
-    record = study(tiny(), 2, place)
-    assert record.folder == place["record"] and record.protocol == tiny()
-    for number, kept in enumerate(record.trials(2)):
-        assert kept["metrics"] == run_trial(tiny(), number)["metrics"]
-        about = kept["circumstances"]
+def test_a_record_holds_what_the_trials_gave(tiny, finished, alone):
+    record = Record(finished["record"])
+    assert record.protocol == tiny() and record.numbers() == [0, 1]
+    for trial, own in zip(record.trials(2), alone, strict=False):
+        assert trial["metrics"] == own["metrics"]
+        assert trial["measures"] == measure(tiny(), trial["trial"], own["kept"])
+        about = trial["circumstances"]
         assert about["device"] == "cpu" and about["threads"] == 1
         assert about["data"]["dataset"] == "strokes" and len(about["data"]["sha256"]) == 64
         assert about["versions"]["torch"] == torch.__version__.split("+")[0] or (
             about["versions"]["torch"] == torch.__version__
         )
         assert set(about["seconds"]) == {"coarse", *CONDITIONS, "whole"}
-    assert record.fingerprint == fingerprint("strokes") and record.criteria == {}
-    kept = run_trial(tiny(), 0)["kept"]  # the arrays of the figures are of trial 0
-    arrays, expected = record.arrays(), collect(tiny(), kept)
-    assert arrays.keys() == expected.keys()
-    assert [name for name in expected if not np.array_equal(arrays[name], expected[name])] == []
-
-
-def test_every_trial_is_measured(tiny, place):
-    record = study(tiny(), 2, place)
-    for number, trial in enumerate(record.trials(2)):
-        kept = run_trial(tiny(), number)["kept"]
-        assert trial["measures"] == measure(tiny(), number, kept)
         assert cell(trial, "landscape.multigrid.radius") > 0
         last = trial["metrics"]["transfer"][-1]["validation_accuracy"]
         assert cell(trial, "preparation.transfer.original") == last
+    assert record.fingerprint == fingerprint("strokes") and record.criteria == {}
+    # The arrays of the figures are of trial 0.
+    arrays, expected = record.arrays(), collect(tiny(), alone[0]["kept"])
+    assert arrays.keys() == expected.keys()
+    assert [name for name in expected if not np.array_equal(arrays[name], expected[name])] == []
     without = [{k: v for k, v in t.items() if k != "measures"} for t in record.trials()]
     assert metric_hash(without) == metric_hash(record.trials())
 
 
 def test_a_new_record_is_begun_under_the_criteria_of_then(tiny, place):
-    study(tiny(), 1, place, criteria={"claim": "68b9b145abe1"})
-    assert Record(place["record"]).criteria == {"claim": "68b9b145abe1"}
-    study(tiny(), 2, place, criteria={"claim": "changed"})
+    assert study(tiny(), 1, place, criteria={"claim": "68b9b145abe1"}).folder == place["record"]
+    study(tiny(), 1, place, criteria={"claim": "changed"})
     assert Record(place["record"]).criteria == {"claim": "68b9b145abe1"}
 
 
-def test_an_optimizer_study_has_its_own_coarse_networks_and_fingerprint(tiny, place, monkeypatch):
+def resolutions_of_epochs(monkeypatch) -> list[int]:
+    """Return a list that is given the resolution of every epoch from now on."""
+    resolutions, train = [], phases.train_epoch
+
+    def listed(objective, *arguments, **options):
+        resolutions.append(objective.resolution)
+        train(objective, *arguments, **options)
+
+    monkeypatch.setattr(phases, "train_epoch", listed)
+    return resolutions
+
+
+def test_an_optimizer_study_has_its_own_fingerprint_and_the_same_coarse_networks(
+    tiny, finished, monkeypatch
+):
     """Its fingerprint has Newton's paths; its coarse network is the baseline's file."""
-    study(tiny(), 1, place)
-    (coarse,) = place["cache"].glob("*.npz")
-    when, resolutions, train = coarse.stat().st_mtime_ns, [], phases.train_epoch
+    before = {f: f.stat().st_mtime_ns for f in finished["cache"].glob("*.npz")}
+    assert len(before) == 2 and all(file.name.startswith("coarse") for file in before)
     fingerprint("strokes", "steihaug")  # whose epochs do not count
-    monkeypatch.setattr(
-        phases, "train_epoch",
-        lambda o, *a, **k: (resolutions.append(o.resolution), train(o, *a, **k)),
-    )  # fmt: skip
+    resolutions = resolutions_of_epochs(monkeypatch)
     protocol = tiny(retraining="classifier", classifier_epochs=2)
-    record = study(protocol, 1, place | {"record": place["record"].parent / "two"})
+    record = study(protocol, 1, finished | {"record": finished["record"].parent / "two"})
     assert resolutions == [8] * 9  # no coarse network was trained
-    assert [f for f in place["cache"].glob("*.npz")] == [coarse]
-    assert coarse.stat().st_mtime_ns == when
+    assert {f: f.stat().st_mtime_ns for f in finished["cache"].glob("*.npz")} == before
     assert record.fingerprint == fingerprint("strokes", "steihaug") != fingerprint("strokes")
     trial = record.trial(0)
     assert set(trial["metrics"]) == {
@@ -118,65 +163,49 @@ def test_an_optimizer_study_has_its_own_coarse_networks_and_fingerprint(tiny, pl
     assert set(record.trial(0)["circumstances"]["seconds"]) == {*trial["metrics"], "whole"}
 
 
-def test_only_what_is_missing_is_run(tiny, place):
-    study(tiny(), 2, place)
-    before = times(place)
-    study(tiny(), 2, place)
-    assert times(place) == before
-    study(tiny(), 1, place)
-    assert times(place) == before
-    record = study(tiny(), 4, place)
-    after = times(place)
-    assert record.numbers() == [0, 1, 2, 3] and before.items() <= after.items()
-    (place["record"] / "trial-001.json").unlink()
-    study(tiny(), 4, place)
-    assert {k: v for k, v in times(place).items() if k != "trial-001.json"} == {
+def test_only_what_is_missing_is_run(tiny, finished, alone):
+    before = times(finished)
+    for trials in (2, 1):
+        study(tiny(), trials, finished)
+        assert times(finished) == before
+    record = study(tiny(), 3, finished)
+    after = times(finished)
+    assert record.numbers() == [0, 1, 2] and before.items() <= after.items()
+    (finished["record"] / "trial-001.json").unlink()
+    study(tiny(), 3, finished)
+    assert {k: v for k, v in times(finished).items() if k != "trial-001.json"} == {
         k: v for k, v in after.items() if k != "trial-001.json"
     }
-    assert record.trial(1)["metrics"] == run_trial(tiny(), 1)["metrics"]
-
-
-def test_checkpoints_of_finished_trials_go_but_coarse_networks_stay(tiny, place, monkeypatch):
-    """Which a second study of the same coarse network then uses."""
-    study(tiny(), 2, place)
-    kept = [f.name for f in place["cache"].glob("*.npz")]
-    assert len(kept) == 2 and all(name.startswith("coarse") for name in kept)
-    seen, train = [], phases.train_epoch
-    monkeypatch.setattr(
-        phases, "train_epoch", lambda o, *a, **k: (seen.append(o.resolution), train(o, *a, **k))
-    )
-    study(tiny(fine_training="prolonged"), 2, place | {"record": place["record"].parent / "two"})
-    assert seen == [8] * 18
+    assert [trial["metrics"] for trial in record.trials()] == [one["metrics"] for one in alone]
 
 
 @pytest.mark.parametrize("damage", ["truncated", "altered", "empty"])
-def test_a_damaged_trial_is_set_aside_and_run_again(tiny, place, damage, capsys):
-    study(tiny(), 2, place)
-    digest, before = hash_of(place, 2), times(place)
-    file = place["record"] / "trial-001.json"
+def test_a_damaged_trial_is_set_aside_and_run_again(tiny, finished, damage, capsys):
+    digest, before = hash_of(finished, 2), times(finished)
+    file = finished["record"] / "trial-001.json"
     text = file.read_text()
     bad = {"truncated": text[:99], "altered": text.replace('"trial": 1', '"trial": 2'), "empty": ""}
     file.write_text(bad[damage])
-    study(tiny(), 2, place)
-    assert hash_of(place, 2) == digest
-    assert (place["record"] / "trial-001.damaged").read_text() == bad[damage]
-    assert times(place)["trial-000.json"] == before["trial-000.json"]
+    study(tiny(), 2, finished)
+    assert hash_of(finished, 2) == digest
+    assert (finished["record"] / "trial-001.damaged").read_text() == bad[damage]
+    assert times(finished)["trial-000.json"] == before["trial-000.json"]
     assert f"record: {file} is truncated or altered" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["figures.npz", "figures.json"])
 @pytest.mark.parametrize("fault", ["flipped", "gone"])
-def test_damaged_figures_are_set_aside_and_trial_0_runs_again(tiny, place, name, fault, capsys):
-    study(tiny(), 2, place)
-    digest, before, arrays = hash_of(place, 2), times(place), Record(place["record"]).arrays()
-    file = place["record"] / name
+def test_damaged_figures_are_set_aside_and_trial_0_runs_again(tiny, finished, name, fault, capsys):
+    record = Record(finished["record"])
+    digest, before, arrays = hash_of(finished, 2), times(finished), record.arrays()
+    file = finished["record"] / name
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(bytes(content)) if fault == "flipped" else file.unlink()
-    again = study(tiny(), 2, place).arrays()
+    again = study(tiny(), 2, finished).arrays()
     assert all(np.array_equal(again[key], arrays[key]) for key in arrays)
-    after = times(place)
-    assert hash_of(place, 2) == digest and after["trial-001.json"] == before["trial-001.json"]
+    after = times(finished)
+    assert hash_of(finished, 2) == digest and after["trial-001.json"] == before["trial-001.json"]
     assert after["trial-000.json"] != before["trial-000.json"]
     said = capsys.readouterr().err
     assert name in said or (name, fault) == ("figures.json", "gone")  # nothing then says there were
@@ -202,11 +231,11 @@ def test_the_time_before_an_interruption_counts(tiny, place, monkeypatch):
     assert 400 < seconds["whole"] < 500
 
 
-def test_workers_give_what_one_process_gives(tiny, place):
+def test_workers_give_what_one_process_gives(tiny, place, alone, monkeypatch):
     """Trials in two processes, results in the order in which they finish."""
+    monkeypatch.setattr(run, "run_one", run_one_measuring_less)
     study(tiny(), 3, place, workers=2)
-    alone = [{"trial": n, "metrics": run_trial(tiny(), n)["metrics"]} for n in range(3)]
-    assert hash_of(place, 3) == metric_hash(alone)
+    assert hash_of(place, 3) == hash_of_results(alone)
     assert all(t["circumstances"]["threads"] == 1 for t in Record(place["record"]).trials())
 
 
@@ -277,9 +306,9 @@ def epochs_in(cache: Path) -> int:
 
 
 @pytest.mark.parametrize("when", [pytest.param("coarse", marks=pytest.mark.slow), "fine"])
-def test_a_kill_costs_one_epoch_and_changes_nothing(tiny, place, tmp_path, when):
+def test_a_kill_costs_one_epoch_and_changes_nothing(tiny, place, tmp_path, when, monkeypatch):
     """kill -9 in trial 1 of 2, then the same command."""
-    protocol = tiny(n_fine=64, n_coarse=64, coarse_epochs=8, fine_epochs=8)
+    protocol = tiny(n_fine=32, n_coarse=32, coarse_epochs=8, fine_epochs=8)
     log, first = tmp_path / "log", place["record"] / "trial-000.json"
     process = launch(protocol, 2, place, log)
 
@@ -294,17 +323,14 @@ def test_a_kill_costs_one_epoch_and_changes_nothing(tiny, place, tmp_path, when)
     before, kept = times(place), epochs_in(place["cache"])
     started = log.read_text().split().count("epoch")
     assert process.returncode == -signal.SIGKILL
-    again = launch(protocol, 2, place, log)
-    assert again.wait(timeout=200) == 0, again.stderr.read().decode()
-    again.stderr.close()
+    resolutions = resolutions_of_epochs(monkeypatch)
+    study(protocol, 2, place)
     assert times(place)["trial-000.json"] == before["trial-000.json"]
-    lines = log.read_text().splitlines()
-    assert [line for line in lines if line.startswith("trial")] == ["trial 0", "trial 1"]
-    ran = lines.count("epoch")
-    assert ran - started == 32 - (kept - 8)  # all of trial 1 (4 x 8) that is in no checkpoint
-    assert ran <= 2 * 32 + 1  # so that at most one epoch was trained twice
-    whole = [{"trial": n, "metrics": run_trial(protocol, n)["metrics"]} for n in range(2)]
-    assert hash_of(place, 2) == metric_hash(whole)
+    assert log.read_text().splitlines().count("trial 0") == 1
+    # What ran again is all of trial 1 (4 x 8 epochs) that is in no checkpoint.
+    assert len(resolutions) == 32 - (kept - 8)
+    assert started + len(resolutions) <= 2 * 32 + 1  # at most one epoch was trained twice
+    assert Record(place["record"]).trial(1)["metrics"] == run_trial(protocol, 1)["metrics"]
 
 
 @pytest.mark.slow
@@ -319,8 +345,7 @@ def test_a_kill_of_the_caller_of_two_workers(tiny, place, tmp_path):
     before = times(place)
     study(protocol, 4, place)
     assert before.items() <= times(place).items()
-    whole = [{"trial": n, "metrics": run_trial(protocol, n)["metrics"]} for n in range(4)]
-    assert hash_of(place, 4) == metric_hash(whole)
+    assert hash_of(place, 4) == hash_of_results([run_trial(protocol, n) for n in range(4)])
 
 
 @pytest.mark.slow
@@ -337,27 +362,23 @@ def test_two_processes_finish_one_record_together(tiny, place, tmp_path):
     assert ran[0] and ran[1]
     total = sum(log.read_text().split().count("epoch") for log in logs)
     assert total == 8 * (3 + 3 * 6)
-    whole = [{"trial": n, "metrics": run_trial(protocol, n)["metrics"]} for n in range(8)]
-    assert hash_of(place, 8) == metric_hash(whole)
+    assert hash_of(place, 8) == hash_of_results([run_trial(protocol, n) for n in range(8)])
 
 
-def test_a_failing_trial_loses_nothing(tiny, place, monkeypatch):
-    """An error in trial 1 leaves trial 0, and the claim is free again."""
-    real = run.run_trial
+def test_a_failing_trial_loses_nothing(tiny, finished, monkeypatch):
+    """An error in trial 2 leaves trials 0 and 1, and the lock is free again."""
+    before = times(finished)
 
     def fail(protocol, trial, **options):
-        if trial == 1:
-            raise FloatingPointError("training diverged: conv1.weight is no longer finite.")
-        return real(protocol, trial, **options)
+        raise FloatingPointError("training diverged: conv1.weight is no longer finite.")
 
     with monkeypatch.context() as patch:
         patch.setattr(run, "run_trial", fail)
         with pytest.raises(FloatingPointError, match="training diverged"):
-            study(tiny(), 3, place)
-    assert Record(place["record"]).numbers() == [0]
-    before = times(place)
-    study(tiny(), 3, place)
-    assert before.items() <= times(place).items() and len(times(place)) == 3
+            study(tiny(), 3, finished)
+    assert times(finished) == before
+    study(tiny(), 3, finished)
+    assert before.items() <= times(finished).items() and len(times(finished)) == 3
 
 
 @pytest.mark.parametrize("trials", [0, -1, 2.5, "many", True, None, "3"])
@@ -408,37 +429,36 @@ def test_absent_mnist_gets_one_sentence_and_leaves_a_usable_record(
     assert Record(place["record"]).numbers() == []
 
 
-def test_the_record_of_another_protocol_is_refused(tiny, place):
-    study(tiny(), 1, place)
-    before = times(place)
+def test_the_record_of_another_protocol_is_refused(tiny, finished):
+    before = times(finished)
     with pytest.raises(RecordError) as raised:
-        study(tiny(momentum=0.5), 2, place)
+        study(tiny(momentum=0.5), 3, finished)
     assert str(raised.value) == (
-        f"record: {place['record']} was written with momentum=0.9, not 0.5. Use that "
+        f"record: {finished['record']} was written with momentum=0.9, not 0.5. Use that "
         "protocol or another folder."
     )
-    assert times(place) == before
+    assert times(finished) == before
 
 
-def test_the_record_of_other_code_is_refused(tiny, place):
-    record = study(tiny(), 1, place)
-    before, values = times(place), record.fingerprint
+def test_the_record_of_other_code_is_refused(tiny, finished):
+    record = Record(finished["record"])
+    before, values = times(finished), record.fingerprint
     name = "plain/multigrid/2/training_loss"
     record.fingerprint = values | {name: values[name] * (1 + 1e-6)}
     with pytest.raises(RecordError) as raised:
-        study(tiny(), 2, place)
+        study(tiny(), 3, finished)
     assert str(raised.value) == (
-        f"record: {place['record']} was made by code that computes something else ({name} differs "
-        "by 1.0e-06). Use that code or another folder."
+        f"record: {finished['record']} was made by code that computes something else ({name} "
+        "differs by 1.0e-06). Use that code or another folder."
     )
     record.fingerprint = values | {name: values[name] * (1 + 1e-9)}  # rounding of another machine
-    study(tiny(), 1, place)
-    assert times(place) == before
-    (place["record"] / "canary.json").unlink()
+    study(tiny(), 2, finished)
+    assert times(finished) == before
+    (finished["record"] / "canary.json").unlink()
     with pytest.raises(RecordError) as raised:
-        study(tiny(), 2, place)
+        study(tiny(), 3, finished)
     assert str(raised.value) == (
-        f"record: {place['record']} has trials but no canary.json. Restore the record, or use "
+        f"record: {finished['record']} has trials but no canary.json. Restore the record, or use "
         "an empty folder."
     )
 
@@ -454,28 +474,27 @@ def test_folders_that_cannot_be_made_get_one_sentence(tiny, place, tmp_path, whi
     assert "\n" not in str(raised.value)
 
 
-def test_a_disk_that_fills_up_keeps_the_finished_trials(tiny, place, monkeypatch):
-    replace = os.replace
+def test_a_disk_that_fills_up_keeps_the_finished_trials(tiny, finished, monkeypatch):
+    before, replace = times(finished), os.replace
 
     def full(source, target):
-        if Path(target).name == "trial-001.json":
+        if Path(target).name == "trial-002.json":
             raise OSError(28, "No space left on device")
         replace(source, target)
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", full)
         with pytest.raises(RecordError) as raised:
-            study(tiny(), 3, place)
-    assert "trial-001.json cannot be written (No space left on device)" in str(raised.value)
-    before = times(place)
-    assert set(before) == {"trial-000.json"}
-    study(tiny(), 3, place)
-    assert before.items() <= times(place).items() and len(times(place)) == 3
+            study(tiny(), 3, finished)
+    assert "trial-002.json cannot be written (No space left on device)" in str(raised.value)
+    assert times(finished) == before
+    study(tiny(), 3, finished)
+    assert before.items() <= times(finished).items() and len(times(finished)) == 3
 
 
-def test_the_bar_writes_to_standard_error_and_only_if_asked(tiny, place, capsys):
-    study(tiny(), 1, place)
+def test_the_bar_writes_to_standard_error_and_only_if_asked(tiny, finished, capsys):
+    study(tiny(), 2, finished)
     assert capsys.readouterr() == ("", "")
-    study(tiny(), 2, place, progress=True)
+    study(tiny(), 3, finished, progress=True)
     out, err = capsys.readouterr()
     assert out == "" and "trials" in err
