@@ -208,6 +208,15 @@ def read_arguments(given: list[str] | None) -> argparse.Namespace:
     sweep.add_argument("--tier", choices=("class", "paper"), default="paper", help=TIER)
     sweep.add_argument("--trials", type=_count, help="number of trials (default: the record's)")
     workers(sweep)
+    predictions = command(
+        "predictions", "predict the gap in new settings, then run them, on stroke digits"
+    )
+    predictions.add_argument("folder", type=Path, help="of the predictions and their outcomes")
+    predictions.add_argument(
+        "step", choices=("base", "predict", "outcomes"),
+        help="run the sweep; write the predictions, to be committed; run the settings",
+    )  # fmt: skip
+    workers(predictions)
     return parser.parse_args(given)
 
 
@@ -483,6 +492,17 @@ def _sharpness(options: argparse.Namespace) -> int:
     return DONE
 
 
+def _predictions(options: argparse.Namespace) -> int:
+    from mgcore.lab.choices import predictions
+
+    if options.step == "predict":
+        predictions.predict(options.folder)
+    else:
+        getattr(predictions, options.step)(options.folder, options.workers)
+    print(f"{options.folder}: {options.step} done")
+    return DONE
+
+
 def _grade(options: argparse.Namespace) -> int:
     from mgcore.lab.classroom.grade import grade_folder, table, write_csv, write_json
 
@@ -510,7 +530,7 @@ COMMANDS = {
     "list": _list, "plan": _plan, "run": _run, "verify": _verify, "bench": _bench,
     "calibrate": _calibrate, "multiverse": _multiverse, "across": _across,
     "propagation": _propagation, "sharpness": _sharpness, "gpu-day": _gpu_day,
-    "grade": _grade,
+    "grade": _grade, "predictions": _predictions,
 }  # fmt: skip
 
 
