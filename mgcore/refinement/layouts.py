@@ -31,7 +31,7 @@ BATCHED_PRODUCTS = {aten.bmm, aten.baddbmm}
 class Factor:
     """One index that an axis of a tensor runs over; flattening makes an axis of several."""
 
-    kind: str  # "batch", "channel" or "grid"
+    kind: str  # "batch", "channel", "grid" or, beside the cells of a grid, "token"
     size: int
 
 
@@ -48,6 +48,13 @@ def layout_of_maps(shape: Sequence[int]) -> Layout:
 def has_grid(layout: Layout | None) -> bool:
     """Return whether an axis runs over the cells of a grid, by itself or merged with others."""
     return any(factor.kind == "grid" for axis in layout or () for factor in axis)
+
+
+def axis_size(axis: Axis) -> int:
+    """Return how many indices an axis has, class tokens included; 0 where nothing is known."""
+    tokens = sum(factor.size for factor in axis if factor.kind == "token")
+    rest = [factor.size for factor in axis if factor.kind != "token"]
+    return tokens + math.prod(rest) if rest else tokens
 
 
 def argument(func: Any, name: str, args: Sequence, kwargs: Mapping[str, Any]) -> Any:

@@ -1,7 +1,8 @@
-"""Any network at twice, or half, the resolution (beyond the thesis, which has one network).
+"""Any network at another resolution (beyond the thesis, which has one network and the factor 2).
 
-Convolution kernels change by the Galerkin condition or are copied, dense layers that read
-flattened maps are prolonged or restricted, all other weights are kept.  The role of a weight is
+Convolution kernels change by the Galerkin condition, by least squares where no kernel satisfies it,
+or are copied; dense layers that read flattened maps are prolonged or restricted, tables of
+positions resampled, all other weights kept.  The role of a weight is
 found by running the network (:mod:`mgcore.refinement.tracing`); a :class:`Report` lists the
 changes.
 """
@@ -12,7 +13,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Literal, overload
+from typing import Literal, cast, overload
 
 import torch
 from torch import Tensor, nn
@@ -21,10 +22,11 @@ from torch.nn.parameter import is_lazy
 
 from mgcore.grids import check_prolongation
 from mgcore.refinement.report import Report
-from mgcore.refinement.rules import apply, decide, growth
+from mgcore.refinement.rules import apply, decide, measured
 from mgcore.refinement.tracing import Network, copy_model
 
 KERNEL_RULES = ("galerkin", "copy")
+POOR = 0.5  # residual of a fit above which a warning is given
 BATCH = 64  # images at a time when statistics are estimated from a tensor
 
 logger = logging.getLogger(__name__)
@@ -35,6 +37,8 @@ def refine(
     model: Network,
     input_shape: Sequence[int],
     *,
+    to: Sequence[int] | None = None,
+    into: nn.Module | None = None,
     stencils: str = "galerkin",
     prolongation: str = "bilinear",
     axes: Sequence[int] | None = None,
@@ -49,6 +53,8 @@ def refine(
     model: Network,
     input_shape: Sequence[int],
     *,
+    to: Sequence[int] | None = None,
+    into: nn.Module | None = None,
     stencils: str = "galerkin",
     prolongation: str = "bilinear",
     axes: Sequence[int] | None = None,
@@ -62,6 +68,8 @@ def refine(
     model: Network,
     input_shape: Sequence[int],
     *,
+    to: Sequence[int] | None = None,
+    into: nn.Module | None = None,
     stencils: str = "galerkin",
     prolongation: str = "bilinear",
     axes: Sequence[int] | None = None,
@@ -69,7 +77,7 @@ def refine(
     report: Callable[[Report], object] | None = None,
     return_report: bool = False,
 ) -> Network | tuple[Network, Report]:
-    """Return the network for images of twice the resolution.
+    """Return the network for larger images: of twice the resolution, or of any other.
 
     Parameters
     ----------
@@ -77,14 +85,20 @@ def refine(
         Any network that takes one tensor (batch, channels, *grid); it is left as it is.
     input_shape : sequence of int
         (channels, rows, columns) of what `model` takes; one to three grid axes.
+    to : sequence of int, optional
+        (rows, columns) of the new inputs, each at least as many as in `input_shape`; twice as many
+        by default.
+    into : Module, optional
+        A network of the same class that is made for the new inputs, for models that take one size
+        only.  Its numbers are not used.  The result is a copy of it with the weights of `model`.
     stencils : {"galerkin", "copy"}
-        Whether convolution kernels that are three cells wide are mapped by the inverse of the
-        Galerkin map, or all kernels are copied.
+        Whether convolution kernels change by the Galerkin condition, and by least squares where no
+        kernel of their width satisfies it, or all are copied.
     prolongation : {"bilinear", "constant"}
-        P of the Galerkin condition, and of the weights of dense layers.
+        P of the Galerkin condition, of the weights of dense layers and of tables of positions.
     axes : sequence of int, optional
-        Which grid axes become finer, counted from 0; all by default.  Of a film (channels, time,
-        rows, columns), ``axes=(1, 2)`` refines space and ``axes=(0,)`` time.
+        Which grid axes become twice as fine, counted from 0; all by default.  Of a film (channels,
+        time, rows, columns), ``axes=(1, 2)`` refines space and ``axes=(0,)`` time.  Not with `to`.
     statistics : Tensor (count, channels, *grid) or iterable of batches, optional
         Inputs at the new resolution, on which the running statistics of batch and instance
         normalisation are estimated anew; by default they are kept.  A batch is a tensor, or a
@@ -106,30 +120,42 @@ def refine(
     Warns
     -----
     UserWarning
-        Names the convolutions that the Galerkin condition cannot refine and that were copied, and
-        the weights that left the range of their dtype.
+        Names the convolutions that were copied although their grid changes, those of which a fit
+        reproduces less than half of the response, and the weights that left the range of their
+        dtype.
 
     Raises
     ------
     TypeError
         If `model` is no module whose operations can be observed, or has complex weights.
     ValueError
-        If the network does not run at one of the two resolutions, holds a weight for which there
-        is no rule, adds up the cells of a grid, or returns a map that keeps its size; the sentence
-        names the layer.
+        If an argument is out of its range, or the network does not run at one of the two
+        resolutions, holds a weight for which there is no rule, adds up the cells of a grid, or
+        returns a map that keeps its size; the sentence names the layer.
 
     Notes
     -----
-    A 3×3 kernel of stride 1, grouped or depthwise or not, is refined exactly: R K P x equals the
-    response of the coarse kernel to x, away from the boundary (thesis (3.5)).  With stride s the
-    kernel is refined in the same way, so that the same holds before cells are left out; the cells
-    that remain lie (s − 1)/4 of a coarse cell apart on the two grids, and no kernel three cells
-    wide can avoid that: R S K P is four cells wide for bilinear P and a singular map of K for
-    constant P. Other widths are copied, as no other width above 1 has an inverse map for both
-    prolongations (7 becomes 5), and so are dilated kernels, whose gaps the map changes. A dense
-    layer behind flattened maps is prolonged and divided by 2ᵈ (thesis §3.1.3, with the factor that
-    keeps the logits). Behind global or adaptive pooling grids do not change, and the weights there
-    are kept.
+    A 3×3 kernel of stride 1, grouped or depthwise or not, is refined exactly by the factors 2 to 9:
+    R K P x equals the response of the coarse kernel to x, away from the boundary (thesis (3.5)).
+    With stride s the kernel is refined in the same way, so that the same holds before cells are
+    left out; for the factor 2 the cells that remain lie (s − 1)/4 of a coarse cell apart on the
+    two grids, and no kernel three cells wide can avoid that: R S K P is four cells wide for
+    bilinear P and a singular map of K for constant P.
+
+    Kernels of other widths, dilated and transposed kernels, kernels with stride = width, and all
+    kernels at ratios that are no integer are fitted.  The new kernel has the same response to
+    constants and the smallest squared difference between R K P and the old kernel, over all the
+    ways in which the cells of the two grids meet.  Kernels whose response is below a tenth of the
+    largest are left out of the fit, as their weights would grow too much (of a kernel five cells
+    wide, by the factor 2: by 12 along each axis).  The report gives the residual; kernels of which
+    a fit would reproduce less than a tenth, as most dilated ones, are copied.  With `into`, a
+    kernel with stride = width may also become wider with its patch; its response to a prolonged
+    image is then the same (PI-resize).
+
+    A dense layer behind flattened maps is prolonged and divided by the growth in the number of
+    cells (thesis §3.1.3, with the factor that keeps the logits).  A table of positions that is
+    added to maps or tokens is prolonged; class tokens keep theirs.  Behind global or adaptive
+    pooling grids do not change, and the weights there are kept.
 
     The network runs once at each resolution, on zeros and without its hooks.
 
@@ -139,9 +165,11 @@ def refine(
     ...                     nn.Linear(4 * 14 * 14, 10))
     >>> refine(net, (1, 14, 14))[-1]
     Linear(in_features=3136, out_features=10, bias=True)
+    >>> refine(net, (1, 14, 14), to=(18, 20))[-1]
+    Linear(in_features=1440, out_features=10, bias=True)
     """
     result, done = _change_resolution(
-        model, input_shape, True, stencils, prolongation, axes, statistics
+        model, input_shape, True, to, into, stencils, prolongation, axes, statistics
     )
     if report is not None:
         try:
@@ -160,6 +188,8 @@ def coarsen(
     model: Network,
     input_shape: Sequence[int],
     *,
+    to: Sequence[int] | None = None,
+    into: nn.Module | None = None,
     stencils: str = "galerkin",
     prolongation: str = "bilinear",
     axes: Sequence[int] | None = None,
@@ -174,6 +204,8 @@ def coarsen(
     model: Network,
     input_shape: Sequence[int],
     *,
+    to: Sequence[int] | None = None,
+    into: nn.Module | None = None,
     stencils: str = "galerkin",
     prolongation: str = "bilinear",
     axes: Sequence[int] | None = None,
@@ -187,6 +219,8 @@ def coarsen(
     model: Network,
     input_shape: Sequence[int],
     *,
+    to: Sequence[int] | None = None,
+    into: nn.Module | None = None,
     stencils: str = "galerkin",
     prolongation: str = "bilinear",
     axes: Sequence[int] | None = None,
@@ -194,11 +228,13 @@ def coarsen(
     report: Callable[[Report], object] | None = None,
     return_report: bool = False,
 ) -> Network | tuple[Network, Report]:
-    """Return the network for images of half the resolution.
+    """Return the network for smaller images: of half the resolution, or of any other.
 
-    Parameters, results and errors are those of :func:`refine`, whose changes to convolutions it
-    undoes: kernels become those of R K P; dense layers are restricted and multiplied by 2ᵈ.  The
-    grid axes of `input_shape` must be even.
+    Parameters, results and errors are those of :func:`refine`; the sizes in `to` are at most those
+    of `input_shape`, and without `to` the grid axes must be even.  Kernels become those of R K P,
+    or, where R K P is wider than they are, those that come closest to it.  Dense layers are
+    restricted and multiplied by the quotient of the numbers of cells.  By the factor 2, kernels
+    three cells wide become what they were before :func:`refine`.
 
     Examples
     --------
@@ -210,7 +246,7 @@ def coarsen(
     tensor([[[-1.,  0.,  1.]]], requires_grad=True)
     """
     result, done = _change_resolution(
-        model, input_shape, False, stencils, prolongation, axes, statistics
+        model, input_shape, False, to, into, stencils, prolongation, axes, statistics
     )
     if report is not None:
         try:
@@ -228,31 +264,40 @@ def _change_resolution(
     model: Network,
     input_shape: Sequence[int],
     refining: bool,
+    to: Sequence[int] | None,
+    into: nn.Module | None,
     stencils: str,
     prolongation: str,
     axes: Sequence[int] | None,
     statistics: Tensor | Iterable | None,
 ) -> tuple[Network, Report]:
     _check_model(model)
-    old_shape, new_shape = _shapes(input_shape, refining, axes)
+    old_shape, new_shape = _shapes(input_shape, refining, to, axes)
     if stencils not in KERNEL_RULES:
         raise ValueError(f"stencils must be 'galerkin' or 'copy', got {stencils!r}.")
     check_prolongation(prolongation, "prolongation")
+    if into is not None:
+        _check_into(model, into)
     # Weights made in inference mode could never be trained, nor can operations be observed there.
     with torch.inference_mode(False):
-        plan = decide(model, old_shape, new_shape, stencils)
-        result = copy_model(model)
+        plan = decide(model, old_shape, new_shape, stencils, prolongation, into)
+        result = copy_model(model if into is None else cast(Network, into))
         weights: dict[str, Tensor] = dict(result.named_parameters()) | dict(result.named_buffers())
+        if into is not None:
+            _take_weights(model, weights)
         rows, overflown = [], []
         for row, change in plan.values():
             if change.axes:
                 old = weights[row.name].data
                 new = weights[row.name].data = apply(change, old, prolongation)
-                row = replace(row, growth=growth(change, old, new))
+                growth, residual = measured(change, old, new)
+                row = replace(row, growth=growth, residual=residual)
                 _update_sizes(result, weights[row.name])
                 if not new.is_meta and old.isfinite().all() and not new.isfinite().all():
                     overflown.append(f"{row.name} ({str(new.dtype).removeprefix('torch.')})")
             rows.append(row)
+        if into is not None:
+            _check_result(weights, into)
         done = Report(
             old_shape, new_shape, tuple(rows), _estimate_statistics(result, new_shape, statistics)
         )
@@ -261,6 +306,13 @@ def _change_resolution(
     if copied and stencils == "galerkin":
         warnings.warn(
             f"copied, since the Galerkin condition does not reach them: {', '.join(copied)}.",
+            stacklevel=3,
+        )
+    poor = [row.name for row in rows if (row.residual or 0) > POOR]
+    if poor:
+        warnings.warn(
+            f"less than half of the response is reproduced by the kernels of {', '.join(poor)}. "
+            "The report gives the residuals; stencils='copy' copies all kernels.",
             stacklevel=3,
         )
     if overflown:
@@ -362,8 +414,46 @@ def _check_model(model: nn.Module) -> None:
             )
 
 
+def _check_into(model: nn.Module, into: nn.Module) -> None:
+    """Raise ValueError unless two networks hold weights of the same names."""
+    if not isinstance(into, nn.Module):
+        raise TypeError(f"into must be a torch.nn.Module, got a {type(into).__name__}.")
+    names = [[name for name, _ in net.named_parameters()] for net in (model, into)]
+    if set(names[0]) != set(names[1]):
+        first = min(set(names[0]) ^ set(names[1]))
+        raise ValueError(
+            f"{first} is a weight of one of model and into, not of both. Give a network of the "
+            "same class as into."
+        )
+
+
+def _take_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Put the numbers of `model` into the weights of another network, where they have a place.
+
+    Buffers of another size, such as the indices of relative positions, belong to the resolution.
+    """
+    for name, weight in model.named_parameters():
+        weights[name].data = weight.detach().clone()
+    for name, buffer in model.named_buffers():
+        if name in weights and weights[name].shape == buffer.shape:
+            weights[name].data = buffer.detach().clone()
+
+
+def _check_result(weights: dict[str, Tensor], into: nn.Module) -> None:
+    """Raise ValueError unless the new weights have the shapes that a network was made with."""
+    for name, made in into.named_parameters():
+        if weights[name].shape != made.shape:
+            raise ValueError(
+                f"{name} becomes {tuple(weights[name].shape)}, but into has {tuple(made.shape)}. "
+                "Give a network that differs from model only in the size of its inputs."
+            )
+
+
 def _shapes(
-    input_shape: Sequence[int], refining: bool, axes: Sequence[int] | None
+    input_shape: Sequence[int],
+    refining: bool,
+    to: Sequence[int] | None,
+    axes: Sequence[int] | None,
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Check the arguments and return the two input shapes."""
     old = tuple(input_shape) if isinstance(input_shape, Iterable) else (input_shape,)
@@ -373,6 +463,8 @@ def _shapes(
             f"integers with one to three grid axes, got {input_shape!r}."
         )
     d = len(old) - 1
+    if to is not None:
+        return old, (old[0], *_new_grid(old[1:], refining, to, axes))
     chosen = set(range(d) if axes is None else axes)
     if not chosen or not chosen <= set(range(d)):
         raise ValueError(f"axes must be some of the grid axes 0 to {d - 1}, got {axes!r}.")
@@ -384,3 +476,29 @@ def _shapes(
         (2 * n if refining else n // 2) if axis in chosen else n for axis, n in enumerate(old[1:])
     ]
     return old, (old[0], *grid)
+
+
+def _new_grid(
+    old: tuple[int, ...], refining: bool, to: Sequence[int], axes: Sequence[int] | None
+) -> tuple[int, ...]:
+    """Check the argument `to` and return it."""
+    new = tuple(to) if isinstance(to, Iterable) else (to,)
+    if len(new) != len(old) or any(not isinstance(n, int) or n < 1 for n in new):
+        raise ValueError(
+            f"to must be {len(old)} positive integers, as many as input_shape has grid axes, got "
+            f"{to!r}."
+        )
+    if axes is not None:
+        raise ValueError(
+            "to and axes are both given. Leave out axes, and repeat in to the sizes that stay."
+        )
+    wrong = [(a, b) for a, b in zip(old, new, strict=True) if (b < a if refining else b > a)]
+    if wrong:
+        other, size = ("coarsen", "smaller") if refining else ("refine", "larger")
+        raise ValueError(
+            f"to must not be {size} than the grid {old} along any axis, got {new}. Use {other} for "
+            f"the axes that become {size}."
+        )
+    if new == old:
+        raise ValueError(f"to is the grid {old} of input_shape. Give another size.")
+    return new

@@ -22,13 +22,19 @@ class WeightReport:
     grid : str
         The cells that the layer writes (a dense layer: reads) before and after.
     done : str
-        ``"refined"``, ``"coarsened"``, ``"copied"``, ``"kept"``, ``"prolonged"``, ``"restricted"``.
-        Copied: the grid changes and the weight does not; kept: there was nothing to do.
+        The rule.  ``"refined"``, ``"coarsened"``: by the Galerkin condition, exactly;
+        ``"fitted"``: by least squares; ``"prolonged"``, ``"restricted"``: a dense layer;
+        ``"resampled"``: a table of positions; ``"copied"``: the grid changes and the weight does
+        not; ``"kept"``: there was nothing to do.
     growth : float or None
         Norm of the new weight of a convolution over that of the old one; None where it does not
         change, is zero, or has no numbers (meta device).
     note : str
         The reason, and which property holds.
+    residual : float or None
+        Of a convolution that is refined, coarsened or fitted: the part of its responses that the
+        new kernels do not reproduce, as a ratio of norms.  0 where the Galerkin condition holds
+        exactly.  On the meta device that of kernels of white noise.
     """
 
     name: str
@@ -37,6 +43,7 @@ class WeightReport:
     done: str
     growth: float | None = None
     note: str = ""
+    residual: float | None = None
 
 
 @dataclass(frozen=True)
@@ -64,13 +71,15 @@ class Report:
 
     def __str__(self) -> str:
         """Return the table, with the signs → and ×."""
-        table = [("weight", "layer", "grid", "done", "grows", "")]
+        fitted = any(r.residual for r in self.rows)
+        table = [["weight", "layer", "grid", "done", "grows", *["residual"][:fitted], ""]]
         for r in self.rows:
             growth = "" if r.growth is None else f"×{r.growth:.2f}"
-            table.append((r.name, r.layer, r.grid, r.done, growth, r.note))
-        widths = [max(len(line[k]) for line in table) for k in range(5)]
+            residual = "" if r.residual is None else f"{r.residual:.0%}"
+            table.append([r.name, r.layer, r.grid, r.done, growth, *[residual][:fitted], r.note])
+        widths = [max(len(line[k]) for line in table) for k in range(len(table[0]) - 1)]
         lines = [
-            "  ".join((*(f"{cell:{w}}" for cell, w in zip(line, widths, strict=False)), line[5]))
+            "  ".join((*(f"{cell:{w}}" for cell, w in zip(line, widths, strict=False)), line[-1]))
             for line in table
         ]
         counts = Counter(row.done for row in self.rows)
@@ -90,6 +99,8 @@ def describe(use: Use) -> str:
     if use.kind == "dense":
         out, numbers = use.shape if use.axis else use.shape[::-1]
         return f"dense {numbers} → {out}"
+    if use.kind == "position table":
+        return " × ".join(map(str, use.shape)) + " position table"
     words = ["×".join(map(str, use.shape[2:])) + " " + use.kind]
     for word, values in (("stride", use.stride), ("dilation", use.dilation)):
         if max(values) > 1:

@@ -19,7 +19,7 @@ from mgcore.refinement.layouts import Axis, Layout, reduced_axes
 SUMMING = {"sum", "nansum", "cumsum", "linalg_vector_norm", "bmm", "baddbmm"}
 SOFTMAX = {"_softmax", "_safe_softmax"}
 # A reduction over cells whose result no factor relates to that on another grid.
-UNSCALABLE = {"prod", "cumprod", "logsumexp", "logcumsumexp", "_log_softmax"}
+UNSCALABLE = {"prod", "cumprod", "logsumexp", "logcumsumexp", "_log_softmax", "renorm"}
 # Operations that take cells together, or some cells out, and give about the same on a finer grid of
 # the same maps.
 STEADY = {
@@ -64,6 +64,8 @@ def reduced_cells(
         x, removed = args[-2], [2]
     else:
         x, removed = args[0], reduced_axes(func, args, kwargs)
+        if name == "renorm":  # its norms are over all other axes
+            removed = [axis for axis in range(x.ndim) if axis not in removed]
     if layout is None:
         return math.prod(x.shape[axis] for axis in removed)
     return cells([layout[axis] for axis in removed])

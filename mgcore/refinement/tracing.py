@@ -35,6 +35,7 @@ from mgcore.refinement.layouts import (
     Factor,
     Layout,
     argument,
+    axis_size,
     has_grid,
     layout_of_maps,
     result_layout,
@@ -56,12 +57,17 @@ aten = torch.ops.aten
 # Operations whose result holds the numbers of a weight, perhaps transposed or in another dtype.
 ALIASING = TRANSPOSING | {aten.detach, aten.alias, aten._to_copy, aten.clone}
 BATCH = 2  # inputs of a traced pass; one could not be told from an axis of size 1
+# Operations that take no more than the shape, dtype and device of a tensor.
+CREATING = {
+    aten.new_zeros, aten.new_ones, aten.new_full, aten.new_empty, aten.zeros_like, aten.ones_like,
+    aten.full_like, aten.empty_like,
+}  # fmt: skip
 HOOKS = ("_forward_pre_hooks", "_forward_hooks")
 
 
 @dataclass(frozen=True)
 class Use:
-    """One convolution or matrix product with a weight.
+    """One convolution, matrix product or addition with a weight.
 
     Attributes
     ----------
@@ -69,18 +75,24 @@ class Use:
         Name of the parameter or buffer; empty where the weight is computed.
     module : str
         The module whose forward runs.
-    kind : {"convolution", "transposed convolution", "dense"}
+    kind : {"convolution", "transposed convolution", "dense", "position table"}
+        A position table holds a number for each cell of a grid, and is added to maps or tokens.
     shape : tuple of int
         Shape of the weight.
     axis : int
         The axis of the weight that a dense layer sums over: 1 for ``nn.Linear``, 0 for ``x @ w``.
     reads : Axis or None
         The factors of the index that is summed over; for a convolution the cells that it writes,
-        one factor for each axis of the grid.  None where they are not known.
+        one factor for each axis of the grid; for a position table the cells that it is added to.
+        None where they are not known.
     count : int
-        How many numbers the dense layer receives; its weight was made for ``shape[axis]``.
+        How many numbers the dense layer, or `axis` of the position table, receives; the weight was
+        made for ``shape[axis]``.
     stride, dilation, groups
         Of a convolution.
+    layout : Layout
+        Of a position table: for each axis the factors that it runs over, with a factor of kind
+        "token" for class tokens before or behind the cells; empty where it holds no grid.
     computed_from : str
         What a computed weight is computed from, and the last operation.
     """
@@ -96,10 +108,14 @@ class Use:
     dilation: tuple[int, ...] = ()
     groups: int = 1
     computed_from: str = ""
+    layout: Layout = ()
 
     @property
     def fits(self) -> bool:
         """Whether the weight has the size of its input."""
+        if self.kind == "position table":
+            sizes = [axis_size(axis) for axis in self.layout]
+            return all(n in (0, m) for n, m in zip(sizes, self.shape, strict=True))
         return self.kind != "dense" or self.count == self.shape[self.axis]
 
 
@@ -119,8 +135,8 @@ class Event:
     Attributes
     ----------
     kind : {"scale", "view"}
-        A sum over cells that reaches an operation which sees the factor, or a view that cuts maps
-        in pieces which are not followed.
+        A sum over cells that reaches an operation which sees the factor, or a view that may put
+        cells on the batch axis.
     value : float
         The factor; 0 for a view.
     operation, module : str
@@ -304,6 +320,8 @@ class Tracer(TorchDispatchMode):
         self.computed = WeakTensorKeyDictionary()  # from weights alone: (their names, operation)
         self.places = WeakTensorKeyDictionary()  # activations: see Output.place
         self.scaled = WeakTensorKeyDictionary()  # activations whose factor is not 1
+        self.tokens = WeakTensorKeyDictionary()  # cells beside class tokens: (axis, its factors)
+        self.constants = WeakTensorKeyDictionary()  # made from the sizes of activations alone
         self.grid_axes = 0
         self.modules: list[str] = []
         for name, weight in named:
@@ -349,12 +367,16 @@ class Tracer(TorchDispatchMode):
         scaled = {id(x): self.scaled[x] for x in tensors if x in self.scaled}
         if packet in (aten.mm, aten.addmm):
             out = self._product(func, args, kwargs)
+        elif packet in (aten.add, aten.add_) and not self._note_table(args):
+            out = args[0].clone() if args[0] in self.places else args[1].clone()
         else:
             out = func(*args, **kwargs)
             if packet is aten.convolution:
                 self._note_convolution(args, out)
             else:
                 self._follow_weights(packet, args, tensors, out)
+        if packet is aten.cat:
+            self._note_tokens(args[0], args[1] if len(args) > 1 else 0, out)
         activations = [x for x in tensors if x in self.places]
         known = [x for x in activations if x in self.layouts]
         for tensor in tree_leaves(out):
@@ -365,16 +387,30 @@ class Tracer(TorchDispatchMode):
                 layout = result_layout(func, args, kwargs, known, layouts, tensor)
                 if layout is not None:
                     self.layouts[tensor] = layout
-                elif packet in REGROUPING and has_grid(layouts[0]):
+                elif packet in REGROUPING and self._mixes_images(known[0], layouts[0], tensor):
                     event = Event("view", 0.0, packet.__name__, self.module)
                     self.found.events.append(event)
             place = next((self.places[x] for x in activations if self.places[x]), "")
             self.places[tensor] = self._place(packet, activations[0], tensor) or place
         if activations:
             self._follow_scale(func, args, kwargs, scaled, out)
-            self._note_sizes(packet, args, activations, out)
+            if packet in CREATING or all(x in self.constants for x in activations):
+                for tensor in tree_leaves(out):
+                    if isinstance(tensor, Tensor):
+                        self.constants[tensor] = True
+            else:
+                self._note_sizes(packet, args, activations, out)
         self.last = ()
         return out
+
+    @staticmethod
+    def _mixes_images(x: Tensor, layout: Layout, out: Tensor) -> bool:
+        """Return whether a view of maps that cannot be followed may put cells on the batch axis.
+
+        A view that cuts maps into windows, image by image, leaves the batch axis as it is.
+        """
+        apart = all(factor.kind == "batch" for factor in layout[0])
+        return has_grid(layout) and not (apart and out.ndim and out.shape[0] == x.shape[0])
 
     def _place(self, packet: Any, x: Tensor, out: Tensor) -> str:
         """Return where a map gets a size that need not follow from the input's, if it does."""
@@ -485,6 +521,52 @@ class Tracer(TorchDispatchMode):
             )
         )
 
+    def _note_tokens(self, parts: Sequence[Tensor], dim: int, out: Tensor) -> None:
+        """Note where class tokens are put before or behind the cells of a grid."""
+        dim %= out.ndim
+        layouts = [self.layouts.get(part) for part in parts]
+        places = [
+            k for k, layout in enumerate(layouts) if layout and has_grid(layout[dim : dim + 1])
+        ]
+        if len(places) != 1:
+            return
+        (place,) = places
+        before, behind = (
+            sum(part.shape[dim] for part in some) for some in (parts[:place], parts[place + 1 :])
+        )
+        factors = [*layouts[place][dim]]
+        if before:
+            factors.insert(0, Factor("token", before))
+        if behind:
+            factors.append(Factor("token", behind))
+        self.tokens[out] = (dim, tuple(factors))
+
+    def _note_table(self, args: Sequence) -> bool:
+        """Note an addition of a weight to the cells of a grid; return whether the sizes fit."""
+        tensors = [x for x in args[:2] if isinstance(x, Tensor)]
+        weight = next((x for x in tensors if x in self.names), None)
+        x = next((x for x in tensors if x in self.places), None)
+        if weight is None or x is None or x.ndim < weight.ndim or self.names[weight][1]:
+            return True
+        layout = list(self.layouts.get(x) or ((),) * x.ndim)
+        if x in self.tokens:
+            axis, factors = self.tokens[x]
+            layout[axis] = factors
+        axes = tuple(
+            axis if size > 1 and has_grid((axis,)) else ()
+            for axis, size in zip(layout[x.ndim - weight.ndim :], weight.shape, strict=True)
+        )
+        if not any(axes):
+            return True
+        first = next(k for k, axis in enumerate(axes) if axis)
+        use = Use(
+            self.names[weight][0], self.module, "position table", tuple(weight.shape),
+            tuple(f for axis in axes for f in axis if f.kind == "grid"), first,
+            axis_size(axes[first]), layout=axes,
+        )  # fmt: skip
+        self.found.uses.append(use)
+        return use.fits
+
     def _product(self, func: Any, args: Sequence, kwargs: Mapping) -> Tensor:
         """Note x @ W.T; where the two do not fit, return zeros of the right shape."""
         x, matrix = args[-2:]
@@ -506,7 +588,10 @@ class Tracer(TorchDispatchMode):
 
 
 def trace_both(
-    model: nn.Module, old_shape: tuple[int, ...], new_shape: tuple[int, ...]
+    model: nn.Module,
+    old_shape: tuple[int, ...],
+    new_shape: tuple[int, ...],
+    into: nn.Module | None = None,
 ) -> tuple[Trace, Trace]:
     """Run a copy of `model` at the shape it is made for and at another.
 
@@ -515,6 +600,8 @@ def trace_both(
     model : Module
     old_shape, new_shape : tuple of int
         (channels, *grid).
+    into : Module, optional
+        The network that runs at the second shape, where `model` cannot.
 
     Returns
     -------
@@ -543,11 +630,17 @@ def trace_both(
                 "model takes now."
             )
     try:
-        after = trace(scratch, new_shape)
+        after = trace(scratch if into is None else copy_model(into), new_shape)
     except ForwardError as error:
+        if into is not None:
+            raise ValueError(
+                f"into does not run at {new_shape} because of {error.place} ({error}). Give a "
+                "network that is made for inputs of this shape."
+            ) from error
         raise ValueError(
             f"model does not run at {new_shape} because of {error.place} ({error}). Let all sizes "
-            "in its forward pass follow from the input's; dense layers may be fixed."
+            "in its forward pass follow from the input's; dense layers may be fixed. Or give a "
+            "network of the same class that is made for the new size as into."
         ) from error
     if [(u.weight, u.kind) for u in before.uses] != [(u.weight, u.kind) for u in after.uses]:
         raise ValueError(

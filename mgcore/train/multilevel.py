@@ -64,7 +64,7 @@ class Hierarchy:
             here = self.shapes[-1]
             coarse = coarsen(self.models[-1], here, stencils=stencils, prolongation=prolongation)
             there = (here[0], *(n // 2 for n in here[1:]))
-            plan = decide(self.models[-1], here, there, stencils)
+            plan = decide(self.models[-1], here, there, stencils, prolongation)
             self.links.append({name: change for name, (_, change) in plan.items() if change.axes})
             self.models.append(coarse)
             self.shapes.append(there)

@@ -40,6 +40,7 @@ SUMS = {
     "sum, then a sigmoid": lambda x, head: head(x.sum((2, 3)).sigmoid()),
     "norm": lambda x, head: head(x.norm(dim=(2, 3))),
     "cosine": lambda x, head: F.normalize(x.flatten(1))[:, :4] @ head.weight.T,
+    "renorm": lambda x, head: head(torch.renorm(x, 2, 0, 1.0).mean((2, 3))),
     "prod": lambda x, head: head(x.prod(-1).mean(-1)),
     "logsumexp": lambda x, head: head(x.logsumexp((2, 3))),
     "log_softmax": lambda x, head: head(x.flatten(2).log_softmax(-1).mean(-1)),
@@ -169,6 +170,14 @@ def test_maps_that_keep_their_size_are_refused_by_the_layer(name):
         refine(make(), (1, 8, 8))
 
 
+def masked_windows(x):
+    """Cut maps into windows, with a mask whose size follows from the input, as Swin does."""
+    windows = x.view(*x.shape[:2], x.shape[2] // 4, 4, x.shape[3] // 4, 4)
+    mask = x.new_ones(x.shape[2:])
+    mask[:4, :4] = 0
+    return windows.reshape(x.shape) * mask
+
+
 FOLLOWING = {
     "scale_factor": lambda: nn.Sequential(
         nn.Conv2d(1, 4, 3, padding=1), nn.MaxPool2d(2), nn.Upsample(scale_factor=2)
@@ -181,6 +190,7 @@ FOLLOWING = {
     "patches": lambda: Net(
         lambda x: x.view(*x.shape[:2], x.shape[2] // 2, 2, x.shape[3] // 2, 2).mean((3, 5))
     ),
+    "windows with a mask": lambda: Net(masked_windows),
     "several heads": lambda: Net(lambda x, h: h(x.mean((2, 3))).view(-1, 3, 2), nn.Linear(4, 6)),
 }
 

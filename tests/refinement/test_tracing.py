@@ -63,18 +63,6 @@ def test_a_pass_changes_nothing():
     assert all(p.grad is None for p in model.parameters())
 
 
-class Positions(nn.Module):
-    """A learned number for every cell, as vision transformers have."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(1, 2, 3, padding=1)
-        self.position = nn.Parameter(torch.zeros(2, 4, 4))
-
-    def forward(self, x):
-        return self.conv(x) + self.position
-
-
 class Choosy(nn.Module):
     """Takes another path at another resolution."""
 
@@ -106,8 +94,6 @@ def shared():
          "classifier.weight is made for 4096 numbers, but input_shape=(1, 14, 14) gives 12544."),
         (lambda: ThesisCNN(8), (3, 8, 8),
          "model does not run at input_shape=(3, 8, 8) because of conv1.weight (Given groups=1,"),
-        (Positions, (1, 4, 4),
-         "model does not run at (1, 8, 8) because of position ("),
         (lambda: nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.LayerNorm([2, 4, 4])), (1, 4, 4),
          "model does not run at (1, 8, 8) because of 1.weight and 1.bias ("),
         (Strict, (1, 4, 4),
