@@ -66,5 +66,48 @@ window.explorers = (() => {
   const normal = (random) =>
     Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
 
+  /* Set an explorer up for a challenge, "k=24; press=sweep,sweep": fields by their names, the value
+     "last" for the end of a slider, and buttons by the value of one of their data attributes. */
+  const PRESSED = ["preset", "step", "units", "pick"];
+  function setUp(root, text) {
+    for (const part of text.split(";")) {
+      const [name, value] = part.split("=").map((word) => word.trim());
+      if (name === "press") {
+        for (const key of value.split(",")) {
+          root.querySelector(PRESSED.map((kind) => `button[data-${kind}="${key}"]`).join()).click();
+        }
+      } else {
+        const field = root.querySelector(`[name="${name}"]`);
+        field.value = value === "last" ? field.max : value;
+        for (const kind of ["input", "change"]) field.dispatchEvent(new Event(kind, { bubbles: true }));
+      }
+    }
+  }
+
+  /* Each challenge gets a button; an address that ends in #try-2 sets up the second one. */
+  addEventListener("DOMContentLoaded", () => {
+    const challenges = [...document.querySelectorAll(".xp[data-ready] [data-try]")];
+    const start = (challenge) => {
+      setUp(challenge.closest(".xp"), challenge.dataset.try);
+      challenges.forEach((one) => one.classList.toggle("xp-chosen", one === challenge));
+    };
+    for (const challenge of challenges) {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.textContent = "Set up";
+      button.addEventListener("click", () => {
+        start(challenge);
+        challenge.closest(".xp").scrollIntoView({ block: "start" });
+      });
+      challenge.append(" ", button);
+    }
+    const open = () => {
+      const asked = /^#try-(\d+)$/.exec(location.hash), challenge = asked && challenges[asked[1] - 1];
+      if (challenge) start(challenge);
+    };
+    addEventListener("hashchange", open);
+    open();
+  });
+
   return { number, decimals, fixed, bare, percent, diverging, inkOn, svg, generator, normal };
 })();

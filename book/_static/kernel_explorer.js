@@ -12,12 +12,12 @@
 
   /* ---- Numerics ---- */
 
-  /* M₁⁻¹, the inverse of the Galerkin map on stencils in one dimension. */
+  /* M₁⁻¹, the inverse of the Galerkin map on kernels in one dimension. */
   const REFINE = {
     bilinear: [[2.5, -0.5, 0.5], [-2, 2, -2], [0.5, -0.5, 2.5]],
     constant: [[2, 0, 0], [-1, 1, -1], [0, 0, 2]],
   };
-  /* The outer weight a of the stencil [a, 1 - 2a, a] of the operator 1. */
+  /* The outer weight a of the kernel [a, 1 - 2a, a] of the operator 1. */
   const OUTER = { thesis: 1 / 4, galerkin: 1 / 6, nodal: 0 };
   /* Orders along u (down the rows) and v (along the columns), in the thesis's order of β₁ … β₉. */
   const ORDERS = [[0, 0], [1, 0], [0, 1], [1, 1], [2, 0], [0, 2], [2, 1], [1, 2], [2, 2]];

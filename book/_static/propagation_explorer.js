@@ -8,7 +8,8 @@
   if (!root || !window.explorers || !window.propagationData) return;
   const { number, percent } = window.explorers;
   const studies = window.propagationData;
-  const ARMS = ["new", "transfer", "multigrid"];
+  const ARMS = ["new", "transfer", "multigrid"]; /* as in the records */
+  const NAMES = { new: "random", transfer: "copied", multigrid: "Galerkin" };
   const LAYERS = [0, 1];
   const LEVELS = 31; /* of grey beyond black: pixels are digits to base 32 */
 
@@ -67,21 +68,21 @@
     context.putImageData(picture, 0, 0);
   }
 
-  const when = ({ epoch, last }) => (epoch === 0 ? "not yet begun, as the networks arrive" : `after epoch ${epoch} of ${last}`);
+  const when = ({ epoch, last }) => (epoch === 0 ? "not yet begun" : `after epoch ${epoch} of ${last}`);
   const moment = ({ epoch }) => (epoch === 0 ? "before retraining" : `after epoch ${epoch}`);
-  const each = (rows, text) => rows.map((row) => `${text(row)} (${row.arm})`).join(", ");
+  const each = (rows, text) => rows.map((row) => `${text(row)} (${NAMES[row.arm]})`).join(", ");
 
   function summary({ rows, epoch, last }) {
     if (epoch === 0) return `Before retraining, validation accuracy is ${each(rows, (r) => percent(r.accuracy[1] / 100))}.`;
     return `After epoch ${epoch} of ${last}, validation accuracy is ${each(rows, (r) => percent(r.accuracy[1] / 100))}; `
-      + `since the start, the maps of layer 2 have moved by ${each(rows, (r) => percent(r.changed[1]))}.`;
+      + `since then, the maps of layer 2 have changed by ${each(rows, (r) => percent(r.changed[1]))}.`;
   }
 
   function showTable({ study, epoch, rows }) {
     const [training, validation] = study.counts[epoch].map((count) => count.toLocaleString("en"));
     find("#px-numbers").textContent = `${epoch === 0 ? "Before retraining" : `After epoch ${epoch}`}, in trial ${study.trial} of the record ${study.record} (run again): `
-      + `accuracy on ${training} training and ${validation} validation images, and what becomes of the digit shown.`;
-    find("[data-numbers]").innerHTML = rows.map(({ arm, accuracy, answer, changed }) => `<tr><th scope="row">${arm}</th>`
+      + `accuracy on ${training} training and ${validation} validation images, and results for the digit shown.`;
+    find("[data-numbers]").innerHTML = rows.map(({ arm, accuracy, answer, changed }) => `<tr><th scope="row">${NAMES[arm]}</th>`
       + [...accuracy.map((a) => percent(a / 100)), `${answer[0]} (${percent(answer[1])})`, ...changed.map(percent)]
         .map((text) => `<td>${text}</td>`).join("") + "</tr>").join("");
   }
@@ -97,8 +98,8 @@
       const dark = map.levels.filter((level) => level === 0).length / map.levels.length;
       const most = map.largest > 0 ? number(map.largest) : "0";
       paint(canvas, study.side, map.levels, map.white > 0 ? map.largest / map.white : 0);
-      canvas.setAttribute("aria-label", `${map.arm} start, layer ${map.layer + 1}, channel ${map.channel}, ${moment(current)}: `
-        + (map.largest > 0 ? `largest value ${most}, ${percent(dark)} of the map is black or nearly so.` : "silent, 0 everywhere."));
+      canvas.setAttribute("aria-label", `${NAMES[map.arm]} initialisation, layer ${map.layer + 1}, channel ${map.channel}, ${moment(current)}: `
+        + (map.largest > 0 ? `largest value ${most}, ${percent(dark)} of the map is black or nearly so.` : "0 everywhere."));
       figure.lastChild.innerHTML = `<span>ch. ${map.channel}:</span> <span>${most}</span>`;
     }
     for (const layer of LAYERS) {

@@ -9,7 +9,7 @@
   const { camera, paint } = window.surfaceView;
   const { records, trial } = window.surfaceData;
   const SIDES = ["first", "second"];
-  const NAMES = { coarse: "coarse minimum", transfer: "transfer start", multigrid: "multigrid start" };
+  const NAMES = { coarse: "coarse minimum", transfer: "copied initialisation", multigrid: "Galerkin initialisation" };
   const DEFAULT = { turn: -35, tilt: 25 };
   const TINY = 1e-9;
 
@@ -144,7 +144,7 @@
     const rows = Object.keys(NAMES).map((network) => surface(network));
     find("#sx-numbers").textContent = `Trial ${trial} of the record ${record()}: length of the filters, objective and loss at the centre, `
       + "and how far away the loss has doubled, in filter lengths and in absolute units.";
-    find("[data-numbers]").innerHTML = rows.map((s) => `<tr><th scope="row">${s.network}</th>`
+    find("[data-numbers]").innerHTML = rows.map((s) => `<tr><th scope="row">${NAMES[s.network]}</th>`
       + [s.length, s.centre, s.loss, s.radius, s.reach].map((x) => `<td>${number(x)}</td>`).join("") + "</tr>").join("");
   }
 

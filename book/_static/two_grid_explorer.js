@@ -16,7 +16,7 @@
   const filled = (rows, columns, entry) =>
     Array.from({ length: rows }, (_, i) => Array.from({ length: columns }, (_, j) => entry(i, j)));
 
-  /* −d²/dx² with the value zero at both walls, which odd reflection makes 3 on the diagonal. */
+  /* −d²/dx² with the value zero at both boundaries, which odd reflection makes 3 on the diagonal. */
   const poisson = (n) => filled(n, n, (i, j) => {
     if (i === j) return n * n * (i === 0 || i === n - 1 ? 3 : 2);
     return Math.abs(i - j) === 1 ? -n * n : 0;
@@ -25,7 +25,7 @@
   const R = filled(HALF, N, (i, j) => (j >> 1 === i ? 0.5 : 0));
 
   /* P: ¾ of the coarse cell around a fine one and ¼ of its neighbour, minus the cell's own value
-     beyond a wall; or the coarse cell's value alone. */
+     beyond a boundary; or the coarse cell's value alone. */
   const prolongation = (kind) => filled(N, HALF, (i, j) => {
     const own = i >> 1, other = own + (i % 2 ? 1 : -1);
     if (kind === "constant") return j === own ? 1 : 0;
@@ -173,7 +173,7 @@
       + svg("rect", { class: "tg-axis", x: LEFT, y: TOP, width: w, height: h }));
   }
 
-  const WALLS = [[0, "wall", "start"], [1, "wall", "end"]];
+  const ENDS = [[0, "boundary", "start"], [1, "boundary", "end"]];
   const points = (values, w, y, size) =>
     values.map((value, i) => [(i + 0.5) * w / values.length, y(value / size)]);
   const line = (name, list) =>
@@ -186,12 +186,12 @@
 
   function showError(size) {
     frame(find("[data-figure=fine]"), {
-      signed: true, size, label: "place x", ticks: WALLS,
+      signed: true, size, label: "place x", ticks: ENDS,
       said: `The error on the fine grid of ${N} cells, ${span(now.error)}; strongest mode ${strongest()}.`,
       draw: (w, y) => {
-        const list = points(now.error, w, y, size), walls = [[0, y(0)], ...list, [w, y(0)]];
+        const list = points(now.error, w, y, size), ends = [[0, y(0)], ...list, [w, y(0)]];
         const past = now.before ? line("tg-past", points(now.before, w, y, size)) : "";
-        return past + line("tg-now", walls) + dots("tg-now-mark", list, 3);
+        return past + line("tg-now", ends) + dots("tg-now-mark", list, 3);
       },
     });
   }
@@ -205,7 +205,7 @@
     ][now.stage];
     find("[data-caption=coarse]").textContent = text;
     frame(find("[data-figure=coarse]"), {
-      signed: true, size: own, label: "place x", ticks: WALLS,
+      signed: true, size: own, label: "place x", ticks: ENDS,
       said: `On the coarse grid of ${HALF} cells: ${text}; values ${span(values)}.`,
       draw: (w, y) => {
         const list = points(values, w, y, own), open = points(means, w, y, size);
@@ -257,12 +257,12 @@
     showSpectrum(zoom ? largest(amplitudes(now.error)) || 1 : start.spectrum);
     showHistory();
     const k = Number(option("k")), damping = 1 - 2 * OMEGA * Math.sin(k * Math.PI / (2 * N)) ** 2;
-    const theory = option("start") === "mode" ? `; a sweep multiplies it by ${number(damping)}, away from the walls` : "";
+    const theory = option("start") === "mode" ? `; a sweep multiplies it by ${number(damping)}, away from the boundaries` : "";
     find(".tg-start").textContent = describe() + theory;
     find("label[for=tg-k]").textContent = option("start") === "random" ? "Which random error" : "Mode k";
     choices.k.setAttribute("aria-valuetext", describe());
     const strength = -operators.coarse[1][2] / HALF ** 2; /* of its off-diagonal, beside −1/(2h)² */
-    find("[data-operator]").textContent = "The coarse operator: away from the walls "
+    find("[data-operator]").textContent = "The coarse operator: away from the boundaries "
       + `${strength === 1 ? "" : `${number(strength)} · `}[−1 2 −1]/(2h)²`;
     const next = ["sweep", "solve", "correct"][now.stage];
     for (const button of root.querySelectorAll("button")) {

@@ -14,6 +14,7 @@ from pathlib import Path
 import editions
 import guard
 import notebooks
+import play
 import yaml
 from layout import gather
 from notebooks import ROOT
@@ -118,6 +119,7 @@ def build(executed: Path, output: Path, edition: str = "book") -> Path:
             f"Its output ends with:\n{complaints(lines, source)}"
         )
     polish(built)
+    play.write_stages(built, edition)
     if "/" in notebooks.pages()[0]:
         write_entrance(built)
     built.rename(html)  # last, so that an interrupted build leaves no half-finished site

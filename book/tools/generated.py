@@ -20,6 +20,7 @@ PARTS = {
     "front-explorer": "front:explorer",
     "front-why": "front:why",
     "front-cards": "front:cards",
+    "explorers": "play:cards",
     "house": "house:figure",
     "gallery": "gallery:cards",
     "functions": "gallery:functions",

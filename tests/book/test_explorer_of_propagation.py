@@ -168,7 +168,7 @@ def test_the_slider_by_keyboard_alone(visit) -> None:
     assert page.get_attribute("[name=epoch]", "aria-valuetext") == "after epoch 1 of 3"
     assert np.abs(pictures(page, "new", 1) - before).max() > 0.2
     said = page.get_attribute("[data-maps=new-1] canvas", "aria-label")
-    assert said.startswith("new start, layer 2, channel ") and "after epoch 1" in said
+    assert said.startswith("random initialisation, layer 2, channel ") and "after epoch 1" in said
     page.keyboard.press("End")
     assert state(page)["epoch"] == 3
     # What is announced follows when the reader has stopped.
@@ -261,7 +261,7 @@ def test_what_the_explorer_asks_is_in_the_data(recorded) -> None:
         images: np.array([[numbers(row) for row in content["metrics"][arm]] for arm in CONDITIONS])
         for images, content in recorded.items()
     }
-    # One: in layer 2 the transferred digit is a stroke, multigrid's is dots, and far larger.
+    # One: in layer 2 the copied digit is a stroke, the Galerkin digit dots, and far larger.
     levels, largest = unpack(recorded["prolonged"]["maps"])
     x, _ = unpack(recorded["prolonged"]["images"])
     x = torch.from_numpy(x.astype(float))[:, None]
@@ -278,7 +278,7 @@ def test_what_the_explorer_asks_is_in_the_data(recorded) -> None:
     assert last[new].min() > 0.5 and last[[transfer, multigrid]].max() < 0.15
     training, validation = np.moveaxis(accuracy["prolonged"][multigrid], 1, 0)
     assert training[-1] - training[0] > 10 and validation[-1] < 60
-    # Three: images as they are move multigrid's maps in the first epoch, and little afterwards.
+    # Three: original images change the Galerkin maps in the first epoch, and little afterwards.
     first, end = moved["original"][multigrid, 1], moved["original"][multigrid, -1]
     assert first.min() > 0.5 and np.abs(end - first).max() < 0.05
     assert accuracy["original"][multigrid, 1, 1] - accuracy["original"][multigrid, 0, 1] > 30

@@ -170,7 +170,8 @@ def test_absolute_steps_change_the_order_that_filter_lengths_show(visit, records
     assert found["shown"] == pytest.approx(multigrid["length"])
     ends = [one["places"][-1] for one in found["pair"]]
     assert ends == pytest.approx([transfer["length"], multigrid["length"]])
-    page.get_by_role("status").filter(has_text="transfer start nothing is recorded").wait_for()
+    said = "copied initialisation nothing is recorded"
+    page.get_by_role("status").filter(has_text=said).wait_for()
 
 
 def test_the_marked_point_by_keyboard(visit, records) -> None:
