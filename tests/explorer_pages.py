@@ -77,9 +77,7 @@ def visit(browser, address, desktop):
         "console": lambda m: m.type in ("error", "warning") and wrong.append(m.text),
         "request": lambda r: r.url.startswith(ours) or wrong.append(f"asks for {r.url}"),
         "requestfailed": lambda request: wrong.append(f"failed: {request.url}"),
-        "response": lambda r: (
-            r.ok or r.status == unchanged or wrong.append(f"{r.status}: {r.url}")
-        ),
+        "response": lambda r: r.ok or r.status == unchanged or wrong.append(f"{r.status}: {r.url}"),
     }
 
     def open_page(name: str, **screen):

@@ -85,21 +85,45 @@ def outputs(path: Path) -> list[str]:
     return ["".join(output.text for output in cell.outputs) for cell in cells]
 
 
-def test_only_what_changed_is_executed_again(book: Path) -> None:
-    out = book / "_build" / "executed" / "book"
+@pytest.fixture
+def run_by_nobody(book: Path, monkeypatch) -> list[Path]:
+    """Let `execute`, on the small book, do all but start kernels; return what it would run."""
+    ran = []
+
+    def run(path: Path, values, out: Path, *_) -> None:
+        ran.append(path)
+        (out / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(book / path, out / path)
+
+    monkeypatch.setattr(execute, "ROOT", book)
+    monkeypatch.setattr(execute, "ProcessPoolExecutor", lambda n, *_: ThreadPoolExecutor(n))
+    monkeypatch.setattr(execute, "run", run)
+    monkeypatch.setenv("MGCORE_PROGRESS", "")  # restored afterwards
+    return ran
+
+
+def test_only_what_changed_is_executed_again(book: Path, run_by_nobody) -> None:
+    out, ran = book / "_build" / "executed", run_by_nobody
+    experiment, plain = Path("book/experiment.ipynb"), Path("book/plain.ipynb")
     assert "2 of 2" in tool(book, "execute").stderr
-    assert outputs(out / "experiment.ipynb")[-1] == "paper 3\n"
-    assert "0 of 2" in tool(book, "execute").stderr
-    chapter = book / "book" / "plain.ipynb"
-    notebooks.write(notebook(("", "print(2 + 2)")), chapter)
-    assert "1 of 2" in tool(book, "execute").stderr
-    assert outputs(out / "plain.ipynb") == ["4\n"]
+    assert outputs(out / experiment)[-1] == "paper 3\n" and outputs(out / plain) == ["2\n"]
+    assert outputs(book / experiment) == ["", ""]  # the source was never written
+
+    def executed() -> list[Path]:
+        ran[:] = []
+        assert execute.execute({experiment: {}, plain: {}}, out) == 0
+        return sorted(ran)
+
+    assert executed() == []
+    notebooks.write(notebook(("", "print(2 + 2)")), book / plain)
+    assert executed() == [plain]
     (book / "mgcore" / "grids.py").write_text("# two\n")
-    assert "2 of 2" in tool(book, "execute").stderr
+    assert executed() == [experiment, plain]
     (book / "book" / "records").mkdir()
     (book / "book" / "records" / "trial.json").write_text("{}\n")
-    assert "1 of 1" in tool(book, "execute", "--only", "plain").stderr
-    assert outputs(chapter) == [""]  # the source was never written
+    assert executed() == [experiment, plain]
+    (out / plain).unlink()
+    assert executed() == [plain] and executed() == []
 
 
 @pytest.mark.parametrize(
@@ -212,10 +236,15 @@ def test_what_a_study_says_meanwhile_is_passed_on(tmp_path) -> None:
         (["--tier", "class", "--trials", "0"], "trials must be a positive integer, got 0."),
     ],
 )
-def test_reproduce_refuses_a_wrong_value_before_it_executes(book: Path, arguments, sentence):
-    run = tool(book, "reproduce", "--out", "refused", *arguments)
-    assert run.returncode == 1 and run.stderr == f"{sentence}\n" and not run.stdout
-    assert not (book / "refused").exists()
+def test_reproduce_refuses_a_wrong_value_before_it_executes(
+    arguments, sentence, tmp_path, monkeypatch
+) -> None:
+    executed = []
+    monkeypatch.setattr(execute, "execute", lambda *_: executed.append(_) or 1)
+    with pytest.raises(SystemExit) as raised:
+        reproduce.main(["--out", str(tmp_path / "refused"), *arguments])
+    assert str(raised.value) == sentence and executed == []
+    assert not (tmp_path / "refused").exists()
 
 
 def test_what_is_awaited_is_said_where_there_is_no_bar(tmp_path, monkeypatch, capsys) -> None:
@@ -287,10 +316,11 @@ def test_a_foreign_kernel_does_not_run_the_book(book: Path, tmp_path, monkeypatc
         chapter.write_bytes(before)
 
 
-def test_a_damaged_stamp_and_damaged_times_only_cost_a_run(book: Path, tmp_path, capsys) -> None:
-    assert tool(book, "execute", "--only", "plain", "--out", "stamped").returncode == 0
-    (book / "stamped" / "book" / "plain.sha256").write_bytes(b"\xff\xfe")
-    assert "1 of 1" in tool(book, "execute", "--only", "plain", "--out", "stamped").stderr
+def test_a_damaged_stamp_and_damaged_times_only_cost_a_run(run_by_nobody, tmp_path, capsys) -> None:
+    plain = Path("book/plain.ipynb")
+    for runs in (1, 2):
+        assert execute.execute({plain: {}}, tmp_path) == 0 and len(run_by_nobody) == runs
+        (tmp_path / "book" / "plain.sha256").write_bytes(b"\xff\xfe")
     for content in (b"\xff{", b"[]", b"", b'{"plain": 3}', b'{"plain": {"seconds": 1.5}}'):
         (tmp_path / "times.json").write_bytes(content)
         assert opening.read_times(tmp_path / "times.json") == {}

@@ -1,10 +1,12 @@
 """Figures of the chapter on networks show the values that they are given."""
 
 import math
+from functools import cache
 
 import matplotlib as mpl
 import numpy as np
 import pytest
+from drawing import all_drawn
 
 from mgcore.lab.figures import background
 
@@ -23,6 +25,7 @@ CURVES = {"chain": {1: np.array([2.3, 1.0]), 4: np.array([2.3, 1.5])},
           "residual": {1: np.array([2.3, 0.9]), 4: np.array([2.3, 0.2])}}  # fmt: skip
 
 
+@cache
 def sample_figures():
     """Return a maker of each figure."""
     return {
@@ -38,7 +41,7 @@ def sample_figures():
 
 @pytest.fixture(scope="module")
 def drawn():
-    return {name: make() for name, make in sample_figures().items()}
+    return all_drawn(sample_figures())
 
 
 def labelled(ax):

@@ -1,10 +1,12 @@
 """Figures of the baseline's chapter show the values that they are given."""
 
 import math
+from functools import cache
 
 import matplotlib as mpl
 import numpy as np
 import pytest
+from drawing import all_drawn
 
 from mgcore.lab.figures import baseline, style
 from mgcore.lab.figures.baseline import rise
@@ -61,6 +63,7 @@ def with_pooling(arrays):
     return arrays | pooled
 
 
+@cache
 def sample_figures():
     """Return a maker of each figure."""
     two = {"as they are": make_trials(3), "prolonged": make_trials(3)}
@@ -82,7 +85,7 @@ def arrays():
 
 @pytest.fixture(scope="module")
 def drawn():
-    return {name: make() for name, make in sample_figures().items()}
+    return all_drawn(sample_figures())
 
 
 def texts(figure):

@@ -1,5 +1,7 @@
 """The figure of the front page draws what it is given."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -17,6 +19,7 @@ STRIP = [
 ]
 
 
+@cache
 def sample_figures():
     """Return a maker of each figure."""
     return {"front": lambda: sharpness_sweep(STEPS, ACCURACY, STRIP)}

@@ -1,5 +1,7 @@
 """The generalization gap and its mechanism are drawn at the values given."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 from handmade import study
@@ -12,6 +14,7 @@ LINE = Spectrum(np.linspace(0, 1, 5), np.array([1.0, 1, 2, 3, 4]))
 SHARES = {"transfer": 0.25, "multigrid": 2.0}
 
 
+@cache
 def sample_figures():
     """Return a maker of each figure."""
     trials = study().trials

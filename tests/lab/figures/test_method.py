@@ -1,8 +1,11 @@
 """The method's figures draw what they are given: places, counts, curves and paths as data."""
 
+from functools import cache
+
 import matplotlib as mpl
 import numpy as np
 import pytest
+from drawing import all_drawn
 
 from mgcore.lab.figures import method
 from mgcore.lab.figures.method import LayerOutput, Subproblem
@@ -54,6 +57,7 @@ def make_data():
     }  # fmt: skip
 
 
+@cache
 def sample_figures():
     """Return a maker of each figure."""
     data = make_data()
@@ -75,7 +79,7 @@ def data():
 
 @pytest.fixture(scope="module")
 def drawn():
-    return {name: make() for name, make in sample_figures().items()}
+    return all_drawn(sample_figures())
 
 
 def texts(figure):

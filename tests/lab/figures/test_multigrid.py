@@ -1,7 +1,10 @@
 """Figures of the multigrid chapter show the values that they are given."""
 
+from functools import cache
+
 import numpy as np
 import pytest
+from drawing import all_drawn
 
 from mgcore.lab.figures import multigrid
 from mgcore.multigrid.poisson import centres, mode
@@ -24,6 +27,7 @@ THREE = {name: np.linspace(0.9, low, 6) for name, low in (("a", 0.1), ("b", 0.3)
 BOUNDARY = (mode(1, 16), {"odd": mode(1, 32), "clamped": mode(2, 32)}, {"d": np.ones(9)} | THREE)
 
 
+@cache
 def sample_figures():
     """Return a maker of each figure."""
     n = (16, 32, 64)
@@ -47,7 +51,7 @@ def sample_figures():
 
 @pytest.fixture(scope="module")
 def drawn():
-    return {name: make() for name, make in sample_figures().items()}
+    return all_drawn(sample_figures())
 
 
 def marked(ax):

@@ -1,5 +1,7 @@
 """Methods of retraining are compared at equal work."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 from handmade import study
@@ -7,6 +9,7 @@ from handmade import study
 from mgcore.lab.figures import optimizers
 
 
+@cache
 def sample_figures():
     """Return a maker of each figure."""
     studies = {"SGD": study(), "joint": study(offs=(1.0,))}

@@ -1,5 +1,7 @@
 """The PDE chapter's figures draw what they are given, at its places, and say what it is."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -28,6 +30,7 @@ def axes_of(figure):
     return [*figure.axes, *(ax for part in figure.subfigs for ax in axes_of(part) if ax)]
 
 
+@cache
 def sample_figures():
     """Return a maker of each figure, of the same small data at every call."""
     rng = np.random.default_rng(7)
