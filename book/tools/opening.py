@@ -27,7 +27,8 @@ FIGURE = 40  # words that a figure or a table takes as long to read as
 def reading_minutes(notebook: nbformat.NotebookNode) -> int:
     """Return the minutes that a chapter takes to read, without the solutions of its exercises.
 
-    Nor is counted what an edition adds, the quiz and an instructor's remarks: all say the same.
+    Folded outputs are not counted, nor what an edition adds, the quiz and an instructor's remarks.
+    A glued number is one word, whatever the length of its name.
     """
     words = 0
     for cell in notebook.cells:
@@ -35,8 +36,8 @@ def reading_minutes(notebook: nbformat.NotebookNode) -> int:
         if added or "solution" in cell.metadata.get("tags", []):
             continue
         if cell.cell_type == "markdown":
-            words += len(re.findall(r"\w+", cell.source))
-        else:
+            words += len(re.findall(r"\w+", re.sub(r"\{glue:\w+\}`[^`]*`", "0", cell.source)))
+        elif "hide-output" not in cell.metadata.get("tags", []):
             shown = (data for output in cell.outputs for data in output.get("data", {}))
             words += FIGURE * any(mime in ("image/png", "text/html") for mime in shown)
     return max(1, round(words / PACE))

@@ -1,7 +1,9 @@
 """Quantities that the thesis's own software computed, repeated by mgcore.
 
 ``meganet.json`` holds numbers of XtractOpen/Meganet.m, commit 08d4364 (2019-01-19), computed in GNU
-Octave; nothing else of the package is here.  :func:`differences` repeats each of them.
+Octave; nothing else of the package is here.  :func:`differences` repeats each of them.  ``python
+tests/thesis/original_software.py`` writes the differences into the record that the errata page
+shows.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from torch import Tensor
 from mgcore.data.images import normalise
 from mgcore.grids import pool, pool_adjoint, prolong, restrict
 from mgcore.kernels import coarsen_kernel, galerkin_map
+from mgcore.lab.records.files import write_json
+from mgcore.lab.run.workers import here_and_now
 from mgcore.optimize.block_newton import (
     Block,
     NewtonIteration,
@@ -44,6 +48,7 @@ ALPHA = dict(zip(NAMES, (2**-3, 2**-3, 2**-5, 2**-5), strict=True))
 LABELS = torch.tensor([2, 0, 1, 1, 0])
 SHIFT = 1e-3  # of the package's Gauss–Newton Hessian, on the logits
 PADDING = {"periodic": "circular", "zero": "zeros"}
+RECORD = Path(__file__).parents[2] / "book" / "records" / "agreement" / "original_software.json"
 SIDES = {"unpooled": (6, 4), "pooled": (4, 4)}  # of the maps that the classifier reads
 
 
@@ -168,10 +173,17 @@ def _inner_solution(name: str, x: Tensor) -> tuple[float, float]:
     return float((right - product(step)).norm() / right.norm()), float(step.abs().max())
 
 
-def differences() -> list[Difference]:
-    """Return every repeated quantity with its largest difference."""
-    parts = (_layers, _networks, _penalties, _transfer, _sgd, _steihaug, _newton)
-    return [difference for part in parts for difference in part()]
+def differences() -> dict[str, list[Difference]]:
+    """Return every repeated quantity with its largest difference, by part of the software."""
+    return {
+        "convolution, pooling, pixels": [*_layers()],
+        "network, objective, Gauss–Newton products": [*_networks()],
+        "penalties": [*_penalties()],
+        "R, P and the map of kernels": [*_transfer()],
+        "SGD with momentum": [*_sgd()],
+        "CG-Steihaug": [*_steihaug()],
+        "block Newton method": [*_newton()],
+    }
 
 
 def _compare(quantity: str, found: Any, expected: Any, bound: float = 1e-12) -> Difference:
@@ -355,3 +367,13 @@ def _newton() -> Iterator[Difference]:
         ):  # fmt: skip
             words = key.replace("_", " ")
             yield _compare(f"Newton, {words}, {name}", array(values), recorded[key], bound)
+
+
+def main() -> None:
+    """Write the differences on this machine into :data:`RECORD`."""
+    parts = {part: [d._asdict() for d in found] for part, found in differences().items()}
+    write_json(RECORD, {"parts": parts, "torch": torch.__version__} | here_and_now())
+
+
+if __name__ == "__main__":
+    main()

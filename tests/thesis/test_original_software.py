@@ -2,11 +2,13 @@
 
 import pytest
 import torch
-from original_software import array, differences, numbers, waves
+from original_software import RECORD, array, differences, numbers, waves
 
 from mgcore.data.images import normalise
+from mgcore.lab.records.files import read_json
 
-DIFFERENCES = differences()
+PARTS = differences()
+DIFFERENCES = [difference for part in PARTS.values() for difference in part]
 
 
 @pytest.mark.parametrize("difference", DIFFERENCES, ids=lambda d: d.quantity)
@@ -22,6 +24,16 @@ def test_every_part_of_the_file_is_repeated():
     }  # fmt: skip
     assert numbers()["relu"] == {"x": [-1, 0, 1], "derivative": [0, 1, 1]}
     assert len({d.quantity for d in DIFFERENCES}) == len(DIFFERENCES)
+
+
+def test_the_errata_page_shows_these_quantities():
+    recorded = read_json(RECORD)["parts"]
+    expected = {part: [(d.quantity, d.bound) for d in found] for part, found in PARTS.items()}
+    listed = {
+        part: [(d["quantity"], d["bound"]) for d in found] for part, found in recorded.items()
+    }
+    assert listed == expected
+    assert all(d["largest"] <= d["bound"] for found in recorded.values() for d in found)
 
 
 def test_standardised_images_differ_in_the_deviation():

@@ -1,14 +1,16 @@
-"""Figures of the generalization gap: its size in each network, and its mechanism by frequency."""
+"""Figures of the generalization gap: its size in each network, its mechanism and its cause."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from mgcore.lab.choices.gap_spectra import Spectrum
+from mgcore.lab.choices.sharpness import Sweep
 from mgcore.lab.figures import style
 from mgcore.lab.figures.style import LOOKS, THESIS
 from mgcore.lab.protocol import CONDITIONS
@@ -17,6 +19,89 @@ from mgcore.lab.records.schema import Trial
 from mgcore.lab.verdict.metrics import cell
 
 Trials = Sequence[Trial]
+NAMES = {"transfer": "copied", "multigrid": "Galerkin"}
+
+
+@style.styled
+def commuting_square(pictures: Mapping[str, np.ndarray]) -> Figure:
+    """Draw the Galerkin condition as a square of four images that two paths connect.
+
+    To see: a coarse kernel gives what prolongation, the fine kernel and restriction give.
+
+    Parameters
+    ----------
+    pictures : mapping of str to ndarray, shape (n, n)
+        ``"coarse"`` and ``"fine"``, the image before the kernel on each grid; ``"coarse filtered"``
+        and ``"fine filtered"``, the image after it.
+    """
+    figure = style.card(3.9, "The Galerkin condition: both paths give the same coarse image")
+    axes = dict(zip(
+        ("fine", "fine filtered", "coarse", "coarse filtered"), figure.subplots(2, 2).flat,
+        strict=True,
+    ))  # fmt: skip
+    names = {
+        "fine": "prolonged to the fine grid", "fine filtered": "filtered by the fine kernel",
+        "coarse": "coarse image", "coarse filtered": "filtered by the coarse kernel",
+    }  # fmt: skip
+    for name, ax in axes.items():
+        size = float(np.abs(pictures[name]).max())
+        ax.imshow(pictures[name], cmap="gray", vmin=-size, vmax=size)
+        style.bare(ax)
+        ax.set_title(names[name], fontsize=9.5)
+    arrows = [
+        ("coarse", "fine", "P", (0.5, 1.22), (0.5, -0.06)),
+        ("fine", "fine filtered", "K fine", (1.08, 0.5), (-0.08, 0.5)),
+        ("fine filtered", "coarse filtered", "R", (0.5, -0.06), (0.5, 1.22)),
+        ("coarse", "coarse filtered", "K coarse", (1.08, 0.5), (-0.08, 0.5)),
+    ]
+    for start, end, label, leave, reach in arrows:
+        axes[end].annotate(
+            "", reach, leave, xycoords="axes fraction", textcoords=axes[start].transAxes,
+            arrowprops={"arrowstyle": "-|>", "color": style.INK, "linewidth": 1.6},
+            annotation_clip=False,
+        )  # fmt: skip
+        across = leave[1] == reach[1]
+        axes[start].annotate(
+            label, leave, (34 if across else 9, 5 if across else (-9 if leave[1] < 0 else 7)),
+            xycoords="axes fraction", textcoords="offset points", fontsize=11, fontweight="bold",
+            ha="left", va="bottom" if across or leave[1] > 0 else "top", annotation_clip=False,
+        )  # fmt: skip
+    return figure
+
+
+@style.styled
+def sharpness(sweep: Sweep) -> Figure:
+    """Draw accuracy against t for the images P R x + t (x − P R x).
+
+    To see: the accuracy of which network depends on the part of an image that P R removes, and
+    that it falls on both sides of the images of training, t = 0.
+
+    Parameters
+    ----------
+    sweep : Sweep
+        A thin line is drawn for every trial, and a thick one for the mean.
+    """
+    figure = style.card(3.5, "Accuracy of trained networks as the removed part is faded in and out")
+    ax = figure.subplots()
+    for name, values in sweep.accuracy.items():
+        look, mean = LOOKS[name], values.mean(axis=0)
+        ax.plot(sweep.steps, values.T, color=look.colour, linewidth=0.8, alpha=0.5)
+        ax.plot(sweep.steps, mean, color=look.colour, linestyle=look.line, linewidth=2.4)
+        ax.annotate(
+            NAMES[name], (sweep.steps[-1], mean[-1]), xytext=(5, 0), textcoords="offset points",
+            va="center", color=look.colour, fontweight="bold", annotation_clip=False,
+        )  # fmt: skip
+    for t, words in ((0.0, "smoothed images"), (1.0, "original images")):
+        ax.axvline(t, color=style.MUTED, linewidth=0.9, linestyle=":")
+        ax.annotate(
+            words, (t, 0.02), xycoords=("data", "axes fraction"), xytext=(4, 0),
+            textcoords="offset points", color=style.MUTED, fontsize=9,
+        )  # fmt: skip
+    least = min(float(values.min()) for values in sweep.accuracy.values())
+    ax.set(xlabel="t", ylabel="validation accuracy in %", ylim=(max(0.0, least - 12), 101))
+    ax.set_xlim(float(sweep.steps[0]), float(sweep.steps[-1]))
+    ax.grid(axis="y")
+    return figure
 
 
 @style.styled

@@ -22,6 +22,7 @@ from mgcore.lab.verdict.readings import READINGS
 WORDS = (
     "reproduced", "not reproduced", "reversed", "corrected", "not decidable", "undecided",
 )  # fmt: skip
+SIZES = ("agrees", "larger", "smaller")
 # The study that decides if a claim names several: the one on the images that bring the results
 # nearest to the thesis's tables; of the optimizers, the textbook's method with most trials.
 DECIDING = (
@@ -72,12 +73,16 @@ class Entry:
         The evidence in a line: estimate with interval and trials, or the result of a check.
     others : dict of str to Verdict
         Verdicts of the other studies, by name.
+    size : str
+        One of :data:`SIZES`: whether the interval of the deciding study contains the thesis's
+        number, or ours is larger or smaller; empty where there is no number or no interval.
     """
 
     claim: Claim
     word: str
     shown: str
     others: dict[str, Verdict]
+    size: str = ""
 
 
 def deciding(claim: Claim, found: dict[str, Verdict]) -> str:
@@ -125,7 +130,8 @@ def _measured(claim: Claim) -> Entry:
         return Entry(claim, "undecided", "not recorded yet", {})
     name = deciding(claim, found)
     verdict = found.pop(name)
-    return Entry(claim, verdict.word, f"{verdict} ({name}, {trials_of(verdict.trials)})", found)
+    shown = f"{verdict} ({name}, {trials_of(verdict.trials)})"
+    return Entry(claim, verdict.word, shown, found, verdict.size)
 
 
 @lru_cache
@@ -139,6 +145,12 @@ def counts(entries: Sequence[Entry]) -> dict[str, int]:
     return {word: found[word] for word in WORDS}
 
 
+def sizes(entries: Sequence[Entry]) -> dict[str, int]:
+    """Return how many claims have each of the sizes, in the order of :data:`SIZES`."""
+    found = Counter(entry.size for entry in entries)
+    return {size: found[size] for size in SIZES}
+
+
 def criterion(claim: Claim) -> str:
     """Return the criterion of a claim in words."""
     if claim.check:
@@ -149,7 +161,7 @@ def criterion(claim: Claim) -> str:
 
 
 def ledger_table(entries: Sequence[Entry], caption: str = "") -> Table:
-    """Return the ledger as a table: statement, the thesis's number, our result, the verdict."""
+    """Return the ledger as a table: statement, the thesis's number, our result, verdict, size."""
     rows = []
     for entry in entries:
         claim = entry.claim
@@ -161,10 +173,10 @@ def ledger_table(entries: Sequence[Entry], caption: str = "") -> Table:
         rows.append(
             [f"{' '.join(claim.text.split())} (§{claim.section}, {claim.kind})", thesis,
              "\n".join(" ".join(part.split()) for part in found),
-             Link(entry.word, evidence_page(claim))]
+             Link(entry.word, evidence_page(claim)), entry.size or "–"]
         )  # fmt: skip
     anchors = [f"claim-{entry.claim.id}" for entry in entries]
-    return Table(["statement", "thesis", "found", "verdict"], rows, caption, anchors)
+    return Table(["statement", "thesis", "found", "verdict", "size"], rows, caption, anchors)
 
 
 def evidence_page(claim: Claim) -> str:

@@ -117,6 +117,21 @@ class Verdict:
             return ""
         return f"thesis {own:+.1f}"
 
+    @property
+    def size(self) -> str:
+        """Whether the interval contains the thesis's number.
+
+        ``"agrees"``, or whether ours is ``"larger"`` or ``"smaller"``; empty where the thesis
+        prints no number for the claim, or one trial has no interval.  The thesis gives no
+        uncertainty of its number, so it counts as exact.
+        """
+        own = self.claim.thesis_for(self.study)
+        if own is None or math.isinf(self.high):
+            return ""
+        if own < self.low:
+            return "larger"
+        return "smaller" if own > self.high else "agrees"
+
     def __str__(self) -> str:
         if math.isinf(self.high):  # of one trial
             shown = f"× {self.estimate:.2f}" if self.claim.ratio else f"{self.estimate:+.1f}"

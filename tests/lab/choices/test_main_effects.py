@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from mgcore.lab.choices.main_effects import Effect, diverged, main_effects
+from mgcore.lab.choices.main_effects import (
+    Effect,
+    diverged,
+    interaction,
+    lack_of_fit,
+    main_effects,
+)
 from mgcore.lab.choices.multiverse import (
     BETWEEN,
     WITHIN,
@@ -85,3 +91,28 @@ def test_the_distance_is_to_the_table_of_the_network(pooling):
     assert distance_of(row) == pytest.approx(12 / 12**0.5)
     row["transfer"] = None
     assert distance_of(row) is None
+
+
+def test_an_interaction_within_coarse_networks_is_found_at_both_levels():
+    rows = universes()
+    for row in rows:
+        if (row["choices"]["images"], row["choices"]["prolongation"]) == ("prolonged", "bilinear"):
+            row["multigrid"]["validation"][-1] -= 6
+    lost = next(row for row in rows if row["choices"]["prolongation"] == "bilinear")
+    lost["multigrid"] = None
+    first, second, difference = interaction(rows, "images", "prolongation")
+    assert first.estimate == pytest.approx(TRUE["images"])
+    assert second.estimate == pytest.approx(TRUE["images"] + 6)
+    assert difference.estimate == pytest.approx(6) and difference.networks == 32
+    assert difference.half == pytest.approx(0, abs=1e-9)
+
+
+def test_lack_of_fit_is_small_for_main_effects_and_large_for_a_product():
+    rows = universes(noise=1.0)
+    fits = lack_of_fit(rows)
+    assert (fits.free, fits.error_free) == (8, 16) and fits.p > 0.01
+    for row in rows:
+        signs = [row["choices"][name] == BETWEEN[name][1] for name in ("momentum", "penalties")]
+        row["multigrid"]["validation"][-1] -= 8 * (signs[0] == signs[1])
+    bent = lack_of_fit(rows)
+    assert bent.statistic > 5 * fits.statistic and bent.p < 0.01

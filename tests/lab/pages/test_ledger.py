@@ -17,6 +17,7 @@ from mgcore.lab.pages.ledger import (
     evidence_page,
     ledger_table,
     read_ledger,
+    sizes,
 )
 from mgcore.lab.records.record import Record
 from mgcore.lab.verdict.checks import CHECKS
@@ -66,6 +67,20 @@ def test_a_measured_verdict_is_that_of_the_trial_files(entries):
         for t in trials
     ]
     assert verdict.estimate == pytest.approx(sum(ends) / len(ends))
+
+
+def test_the_size_says_where_the_thesiss_number_lies(entries):
+    for entry in entries:
+        value = entry.claim.thesis_for(entry.shown.rsplit("(", 1)[-1].split(",")[0])
+        numbers = re.match(r"([+-][\d.]+) ± ([\d.]+)", entry.shown)
+        if value is None or not numbers:
+            assert entry.size == "", entry.claim.id
+            continue
+        estimate, half = map(float, numbers.groups())
+        if abs(abs(estimate - value) - half) > 0.11:  # what is shown is rounded
+            size = "agrees" if abs(estimate - value) < half else "larger"
+            assert entry.size == (size if value < estimate or size == "agrees" else "smaller")
+    assert sum(sizes(entries).values()) == sum(bool(entry.size) for entry in entries) > 10
 
 
 def test_an_edited_record_is_refused_and_another_outcome_is_another_verdict(tmp_path, monkeypatch):
@@ -147,7 +162,11 @@ def test_the_table_has_a_row_for_each_claim_and_links_where_the_evidence_is(entr
     html = table._repr_html_()
     for entry, row in zip(entries, table.rows, strict=True):
         unbroken = " ".join(row[2].split())
-        assert str(row[-1]) == entry.word and " ".join(entry.shown.split()) in unbroken
+        assert (
+            row[-1] == (entry.size or "–")
+            and str(row[-2]) == entry.word
+            and " ".join(entry.shown.split()) in unbroken
+        )
         page, _, anchor = evidence_page(entry.claim).partition("#")
         assert not anchor or anchor in headings(page.removesuffix(".html"))
         assert f'href="{evidence_page(entry.claim)}"' in html
