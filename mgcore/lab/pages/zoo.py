@@ -1,0 +1,99 @@
+"""The record of what :func:`mgcore.refine` does to every torchvision network, as a table."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+from mgcore.lab.pages.tables import Table
+from mgcore.lab.records.files import read_json, records_folder
+
+RATIOS = ((2, 1), (9, 7))  # new and old pixels
+
+
+def zoo_path() -> Path:
+    """Return the file of the record."""
+    return records_folder() / "zoo" / "torchvision.json"
+
+
+@dataclass
+class Result:
+    """What was done to one network at one ratio.
+
+    Attributes
+    ----------
+    name : str
+        Torchvision's.
+    kind : {"classification", "segmentation", "video", "detection"}
+    before, after : list of int
+        Shapes of an input.
+    into : bool
+        Whether a network that is made for the new size was given.
+    counts : dict
+        Weights by what was done with them, as in the report.
+    residuals : list of float
+        Median and maximum over the fitted layers, for kernels of white noise.
+    refusal : str
+        The sentence, or empty.
+    """
+
+    name: str
+    kind: str
+    before: list[int]
+    after: list[int]
+    into: bool = False
+    counts: dict[str, int] = field(default_factory=dict)
+    residuals: list[float] = field(default_factory=list)
+    refusal: str = ""
+
+    @property
+    def family(self) -> str:
+        """Name of the architecture without its size; the kind where it is no classifier."""
+        name = "wide_resnet" if self.name.startswith("wide") else self.name.split("_")[0]
+        classifier = self.kind == "classification"
+        return re.sub(r"\d+$", "", name) if classifier else f"{name} ({self.kind})"
+
+    @property
+    def doubled(self) -> bool:
+        """Whether the ratio is 2."""
+        return self.after[-1] == 2 * self.before[-1]
+
+
+def read_zoo() -> list[Result]:
+    """Return the results, classifiers first and families in the order of the alphabet."""
+    results = [Result(**result) for result in read_json(zoo_path())["results"]]
+    return sorted(results, key=lambda r: (r.kind != "classification", r.family, r.name))
+
+
+def zoo_table(results: list[Result]) -> Table:
+    """Return the numbers of layers by rule, a row for each family of networks."""
+    families: dict[str, list[Result]] = {}
+    for result in results:
+        families.setdefault(result.family, []).append(result)
+    rows = []
+    for family, members in families.items():
+        cells = [family, str(len({r.name for r in members}))]
+        for doubled in (True, False):
+            here = [r for r in members if r.doubled is doubled]
+            counts = sum((Counter(r.counts) for r in here), Counter[str]())
+            kinds = ("refined", "fitted", "copied")[0 if doubled else 1 :]
+            cells += [str(counts[kind] or "") for kind in kinds]
+            fits = [r.residuals[0] for r in here if r.residuals]
+            cells.append(f"{median(fits):.0%}" if fits else "")
+        tables = sum(r.counts.get("resampled", 0) for r in members)
+        cells += [str(tables or ""), str(sum(bool(r.refusal) for r in members) or "")]
+        rows.append(cells)
+    return Table(
+        [
+            "family", "networks", "factor 2:\nexact", "fitted", "copied", "residual",
+            "factor 9/7:\nfitted", "copied", "residual", "tables", "refused",
+        ],
+        rows,
+        "Layers whose grid changes, by rule, summed over the networks of a family: refined "
+        "exactly, fitted by least squares, or copied. The residual is the median over networks, "
+        "for kernels of white noise. Tables of positions are resampled. Refused counts networks "
+        "and sizes.",
+    )  # fmt: skip
