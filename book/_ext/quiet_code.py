@@ -2,8 +2,9 @@
 
 A notebook cell tagged ``hide-input`` shows its output only. Its code opens below the output, from a
 link in the line that names the function which drew a figure. Cells without any output are gathered
-at the end of the page under "Code of this page". Exercises and the quiz open on demand. Everything
-is a ``<details>`` element, so that the keyboard and a browser without scripts open it too.
+at the end of the page under "Code of this page". Exercises and the quiz open on demand, and so do
+corrections of the thesis outside the list of errata. Everything is a ``<details>`` element, so that
+the keyboard and a browser without scripts open it too.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ CAPTION = re.compile(r"<caption[^>]*>(.*?)</caption>", re.S)
 # Sections that open on demand, by their titles, and what their fold says.
 FOLDED = {"Exercises": "Show the exercises", "Check yourself": "Show the questions"}
 OPEN = {"book/lab"}  # a session, whose content is its exercises
+ERRATA = "book/errata"  # the page whose content they are
 
 
 def _html(text: str) -> nodes.raw:
@@ -76,6 +78,11 @@ class QuietCode(SphinxPostTransform):
             summary = FOLDED.get(section[0].astext())
             if summary and self.env.docname not in OPEN:
                 section[1:] = _fold("part-fold", summary, section.children[1:])
+        if self.env.docname != ERRATA:
+            for box in list(self.document.findall(nodes.admonition)):
+                if "erratum" in box["classes"]:
+                    summary = escape(box[0].astext())
+                    box.parent.replace(box, _fold("erratum-fold", summary, box.children[1:]))
 
     def quiet(self, cell: nodes.container, long: bool) -> list[nodes.Node]:
         """Rearrange one cell, or remove it and return what goes to the end of the page.

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from PIL import Image
 
-COLOURS = 96  # of a figure on a page; its notebook keeps all
 IMAGE = re.compile(r"<img\b[^>]*>")
 # A figure, and the link to its file that Sphinx puts around some.
 FILE = re.compile(r'((?:src|href)="[^"]*?_images/([^"/]+))\.png"')
@@ -56,13 +55,10 @@ def polish(html: Path) -> None:
 
 
 def lighten(file: Path) -> bool:
-    """Replace a PNG by a lossless WebP of fewer colours, if that is smaller; say whether it was."""
+    """Replace a PNG by a lossless WebP, if that is smaller; say whether it was."""
     picture = Image.open(file).convert("RGB")
-    # The colours that cover the most: a marker's, however few its pixels, is one of them.
-    cover, plain = Image.Quantize.MAXCOVERAGE, Image.Dither.NONE
-    picture = picture.quantize(COLOURS, method=cover, dither=plain)
     packed = io.BytesIO()
-    picture.convert("RGB").save(packed, "webp", lossless=True, quality=80, method=4)
+    picture.save(packed, "webp", lossless=True, quality=80, method=4)
     if len(packed.getvalue()) >= file.stat().st_size:
         return False
     file.with_suffix(".webp").write_bytes(packed.getvalue())

@@ -10,6 +10,7 @@ import torch
 from explorer_pages import BOOK, shown
 
 from mgcore.analysis.propagation import correlations
+from mgcore.lab.figures.style import LOOKS
 from mgcore.lab.pages.propagation_explorer import LAYERS, STUDIES, read_propagation, unpack
 from mgcore.lab.protocol import CONDITIONS
 from mgcore.lab.records.record import Record
@@ -124,7 +125,7 @@ def test_the_numbers_are_the_runs(visit, recorded, images: str) -> None:
         for a, (arm, row) in enumerate(
             zip(CONDITIONS, page.locator("[data-numbers] tr").all(), strict=True)
         ):
-            assert row.locator("th").inner_text() == arm
+            assert row.locator("th").inner_text() == LOOKS[arm].label
             cells = row.locator("td").all_inner_texts()
             metrics = content["metrics"][arm][epoch]
             answer, sure = content["answers"][a][epoch][0]
@@ -206,7 +207,7 @@ def test_a_narrow_screen(visit) -> None:
 def test_every_control_and_picture_has_a_name(visit, recorded) -> None:
     page = visit(NAME)
     for control in page.locator("section :is(button, select, input)").all():
-        assert control.evaluate("c => c.ariaLabel || c.labels[0]?.innerText").strip()
+        assert control.evaluate("c => c.ariaLabel || c.innerText || c.labels[0]?.innerText").strip()
     labels = [c.get_attribute("aria-label") for c in page.locator("section canvas").all()]
     assert len(set(labels)) == len(labels) == 1 + len(CONDITIONS) * len(LAYERS) * 4
     options = page.locator("[name=digit] option").all_inner_texts()

@@ -345,12 +345,12 @@ def test_cycles_and_their_factors_are_mgcores(visit, prolongation: str, coarse: 
 def test_the_two_grid_explorer_says_what_was_chosen(visit) -> None:
     for prolongation, coarse in CASES:
         page, levels = set_out(visit, prolongation, coarse)
-        said = page.inner_text("[data-operator]").partition(": away from the walls ")[2]
+        said = page.inner_text("[data-operator]").partition(": away from the boundaries ")[2]
         strength = -levels[1].a.toarray()[1, 2] / 16**2
         assert said == ("" if strength == 1 else f"{strength:g} · ") + "[−1 2 −1]/(2h)²"
     for k, kind in ((3, "smooth"), (16, "smooth"), (17, "oscillatory")):
         e = start(page, "mode", k)
-        # Between the walls a sweep multiplies a mode by a number.
+        # Between the boundaries a sweep multiplies a mode by a number.
         damping = (jacobi(levels[0].a, e, ZERO) / e)[10]
         said = page.inner_text(".tg-start")
         assert said.startswith(f"mode {k} of 32, {kind};")

@@ -16,6 +16,7 @@ import notebooks
 import pytest
 import sharpness_data
 import status
+import yaml
 from nbformat import v4
 from notebooks import ROOT
 from opening import read_times
@@ -112,6 +113,21 @@ def test_the_status_of_records_counts_their_trials_and_asks_the_canary(book, mon
     assert "stale" not in text
     monkeypatch.setattr("mgcore.lab.run.fingerprint.TOLERANCE", -1.0)
     assert status.records(book).count("**stale**") == len(filled)
+
+
+def test_no_record_claim_or_erratum_is_lost_from_the_pages(book) -> None:
+    shown = set(notebooks.pages())
+    assert {f"book/{page}" for page in ("appendix", "claims", "errata", "status")} <= shown
+    text = (ROOT / "book" / "appendix.md").read_text("utf-8")
+    listed = {record.folder for found in status._studies().values() for record in found}
+    for folder in (f for f in status.RECORDS.iterdir() if f.is_dir()):
+        assert folder in listed or f"`{folder.name}`" in text, folder.name
+    outputs = status._text_of(book.chapters[Path("book/claims.ipynb")])
+    for claim in yaml.safe_load((ROOT / "book" / "claims.yml").read_text("utf-8")):
+        assert claim["id"] in outputs, claim["id"]
+    errata = book.chapters[Path("book/errata.ipynb")].cells
+    numbers = re.findall(r"\{admonition\} (\d+)\.", "\n".join(cell.source for cell in errata))
+    assert list(map(int, numbers)) == list(range(1, len(numbers) + 1)) and len(numbers) > 20
 
 
 def test_the_front_figure_says_in_words_what_it_draws(book) -> None:

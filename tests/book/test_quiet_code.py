@@ -63,6 +63,15 @@ def test_exercises_open_on_demand_but_not_in_a_lab() -> None:
     assert "part-fold" not in changed(question, title="Exercises", docname="book/lab")
 
 
+def test_a_correction_of_the_thesis_opens_on_demand_outside_the_list_of_errata() -> None:
+    def box():
+        title = nodes.title("", "Erratum: a sign")
+        return nodes.admonition("", title, nodes.paragraph("", "Minus"), classes=["erratum"])
+
+    assert 'erratum-fold"><summary>Erratum: a sign</summary>' in changed(box())
+    assert "fold" not in changed(box(), docname="book/errata")
+
+
 def test_records_that_are_current_become_one_mark_and_stale_ones_stay() -> None:
     current = "a: Current: the code still computes what it did when these results were recorded.\n"
     made = v4.new_notebook(cells=[

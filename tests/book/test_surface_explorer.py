@@ -25,6 +25,7 @@ PARTS = {
 CLOSE = {"rel": 1e-4}  # five digits travel with the page
 PRINTED = {"rel": 0.0051}  # three digits are printed
 SIDES = ("first", "second")
+LABELS = {"coarse": "coarse", "transfer": "copied", "multigrid": "Galerkin"}
 COPY = """const copy = (c) => {
     const other = document.createElement("canvas");
     [other.width, other.height] = [c.width, c.height];
@@ -119,7 +120,7 @@ def test_what_is_shown_is_recorded(visit, records, name: str) -> None:
     rows = page.locator("[data-numbers] tr").all()
     assert len(rows) == len(surface_data.NETWORKS)
     for network, row in zip(surface_data.NETWORKS, rows, strict=True):
-        assert row.locator("th").inner_text().startswith(network)
+        assert row.locator("th").inner_text().startswith(LABELS[network])
         centre = arrays[f"surface/{network}"][middle, middle]
         wanted = [cell(trial, f"landscape.{network}.{w}") for w in ("loss", "radius", "reach")]
         printed = [shown(text) for text in row.locator("td").all_inner_texts()]
@@ -387,7 +388,7 @@ def test_every_control_and_surface_has_a_name(visit) -> None:
     for side, network in zip(SIDES, ("transfer", "multigrid"), strict=True):
         canvas = page.locator(f"[data-surface={side}]")
         said, found = canvas.get_attribute("aria-label"), state(page)["pair"][SIDES.index(side)]
-        assert network in said
+        assert LABELS[network] in said
         ends = [np.min(found["heights"]), np.max(found["heights"])]
         assert numbers(said)[:2] == pytest.approx(ends, **PRINTED)
         keys = page.locator("#" + canvas.get_attribute("aria-describedby"))

@@ -1,4 +1,4 @@
-"""Figures of error against work, and of the speedups of training strategies."""
+"""Figures of error at equal work, and of the speedups of training strategies."""
 
 from __future__ import annotations
 
@@ -11,67 +11,98 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullForma
 
 from mgcore.lab.figures import style
 from mgcore.lab.figures.style import Look
-from mgcore.lab.scales.speedups import Results, Speedup, mean_curve
+from mgcore.lab.scales.speedups import Results, Speedup, curve, mean_curve
 from mgcore.lab.scales.strategies import STRATEGIES
+from mgcore.lab.verdict.agreement import interval
 
-# Strategies differ in marker and line as well as in colour.
+# Two strategies are the conditions of the other chapters and have their colours; the others are
+# grey and differ in marker and line.
 LOOKS = dict(
     zip(
         STRATEGIES,
         (
             Look("#222222", "o", "-", "fine only"),
-            Look("#cc5500", "^", "--", "copied (progressive resizing)"),
-            Look("#5b0f4f", "v", "-", "Galerkin, bilinear P"),
-            Look("#a0428f", "s", ":", "Galerkin, constant P"),
-            Look("#0077bb", "P", "-.", "both grids jointly"),
-            Look("#8a6d00", "<", "--", "multilevel gradient, copied"),
-            Look("#00705c", ">", "-", "multilevel gradient, Galerkin"),
+            Look(style.LOOKS["transfer"].colour, "^", "-", "copied (progressive resizing)"),
+            Look(style.LOOKS["multigrid"].colour, "v", "-", "Galerkin, bilinear P"),
+            Look("#666666", "s", ":", "Galerkin, constant P"),
+            Look("#666666", "P", "-.", "both grids jointly"),
+            Look("#666666", "<", "--", "multilevel gradient, copied"),
+            Look("#666666", ">", (0, (1, 1)), "multilevel gradient, Galerkin"),
         ),
         strict=True,
     )
 )
 
 
+def relative_errors(results: Results, strategy: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return how the error of a strategy compares with that of the fine grid alone.
+
+    Returns
+    -------
+    mean : ndarray, shape (budgets,)
+        Geometric mean over the seeds of the ratio of the errors at equal work.
+    low, high : ndarray
+        Ends of its 95 % interval. NaN where training diverged with a seed.
+    """
+    logs = np.log((100 - curve(results, strategy)) / (100 - curve(results, "fine only")))
+    pairs = [
+        interval(column) if np.isfinite(column).all() else (math.nan, None) for column in logs.T
+    ]
+    mean, half = np.array(pairs, dtype=float).T
+    return np.exp(mean), np.exp(mean - half), np.exp(mean + half)
+
+
 @style.styled
-def pareto_plot(results: Results, title: str, target: float | None = None) -> Figure:
-    """Draw the validation error against floating-point operations and seconds of one core.
+def relative_error_plot(results: Results, title: str) -> Figure:
+    """Draw the error of each strategy relative to the fine grid alone, at equal work.
+
+    To see: which strategies lie below the line at 1, and at which budgets.
 
     Parameters
     ----------
     results : sequence
         From :func:`mgcore.lab.scales.work_grid.read_results`.
     title : str
-    target : float, optional
-        Accuracy in percent, marked by a line.
     """
-    figure = style.card(5.2, title)
-    axes = figure.subplots(1, 2, sharey=True)
-    for ax, quantity, scale, unit in zip(
-        axes, ("flops", "seconds"), (1e-12, 1.0), ("TFLOP", "seconds of one core"), strict=True
-    ):
-        for strategy, look in LOOKS.items():
-            x, _ = mean_curve(results, strategy, quantity)
-            y, half = mean_curve(results, strategy)
-            ax.errorbar(
-                scale * x, 100 - y, yerr=half, color=look.colour, marker=look.marker,
-                linestyle=look.line, markersize=5, linewidth=1.4, elinewidth=0.9, capsize=2,
-                label=look.label,
-            )  # fmt: skip
-        if target is not None:
-            ax.axhline(100 - target, color=style.MUTED, linewidth=0.8)
-        ax.set(xscale="log", yscale="log", xlabel=f"training, {unit}")
-        ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        ax.xaxis.set_minor_formatter(NullFormatter())
-        ax.grid(which="both", linewidth=0.5)
-    lowest, highest = axes[0].get_ylim()
-    ticks = [t for t in (0.5, 1, 2, 3, 5, 10, 20, 30, 50, 90) if lowest <= t <= highest]
-    axes[0].yaxis.set_major_locator(FixedLocator(ticks))
-    axes[0].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes[0].yaxis.set_minor_formatter(NullFormatter())
-    axes[0].set_ylabel("misclassified validation images, %")
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2)
+    figure = style.card(3.9, title)
+    ax = figure.subplots()
+    work, _ = mean_curve(results, "fine only", "flops")
+    work = 1e-12 * work
+    ends: list[tuple[float, str]] = []
+    for strategy, look in LOOKS.items():
+        if strategy == "fine only":
+            continue
+        mean, low, high = relative_errors(results, strategy)
+        coloured = look.colour != "#666666"
+        if coloured:
+            ax.fill_between(work, low, high, color=look.colour, alpha=0.15, linewidth=0)
+        ax.plot(
+            work, mean, color=look.colour, marker=look.marker, linestyle=look.line, markersize=6,
+            linewidth=2.2 if coloured else 1.2, zorder=4 if coloured else 3,
+        )  # fmt: skip
+        finite = np.flatnonzero(np.isfinite(mean))
+        if len(finite):
+            ends.append((float(mean[finite[-1]]), strategy))
+    ax.axhline(1, color=style.INK, linewidth=1)
+    ax.set(xscale="log", yscale="log", xlabel="training, TFLOP",
+           ylabel="error / error of fine only")  # fmt: skip
+    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    ax.xaxis.set_major_formatter(style.PLAIN)
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    lowest, highest = ax.get_ylim()
+    ticks = (0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 20)
+    ax.yaxis.set_major_locator(FixedLocator([t for t in ticks if lowest <= t <= highest]))
+    ax.yaxis.set_major_formatter(style.PLAIN)
+    ax.yaxis.set_minor_formatter(NullFormatter())
+    ax.grid(axis="y")
+    previous = -1.0
+    for value, strategy in sorted([*ends, (1.0, "fine only")]):
+        at = (math.log(value) - math.log(lowest)) / (math.log(highest) - math.log(lowest))
+        previous = max(at, previous + 0.06)
+        ax.annotate(LOOKS[strategy].label, (1.02, previous), xycoords="axes fraction", va="center",
+                    color=LOOKS[strategy].colour, fontsize=9)  # fmt: skip
+    style.note(figure, "Mean of the ratio over the seeds at equal work; shade: 95 % interval.\n"
+               "Below 1 a strategy is better than the fine grid alone.")  # fmt: skip
     return figure
 
 

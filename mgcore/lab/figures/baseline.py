@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -30,6 +29,11 @@ from mgcore.lab.verdict.metrics import at_epoch, roughness, trials_of, white_noi
 Arrays = Mapping[str, np.ndarray]
 
 LINES = 10  # the largest number of trials that get a line each
+# A number of the thesis in a history: a short tick in the colour of its condition.
+TICK: dict[str, Any] = {
+    "marker": "_", "markersize": 15, "markeredgewidth": 2.4, "linestyle": "none", "zorder": 6,
+    "alpha": 0.9,
+}  # fmt: skip
 FLOOR = 0.005  # % of error at which a logarithmic axis shows 0; one of 10,000 images is above
 
 
@@ -37,48 +41,38 @@ FLOOR = 0.005  # % of error at which a logarithmic axis shows 0; one of 10,000 i
 def error_by_epoch(
     records: Mapping[str, Sequence[Trial]],
     thesis: Mapping[str, Pairs] | None = TABLE_4_1,
-    title: str = "Error before, during and after retraining",
+    title: str = "Validation error during retraining",
 ) -> Figure:
-    """Draw the error by epoch, of coarse training and then of retraining (Fig. 4.1).
+    """Draw the validation error of retraining by epoch, a panel for each record (Fig. 4.1).
 
-    To see: the first and last error of each initialisation on training images, and whether the
-    order is the same on validation images.
+    To see: which condition ends with the lowest error, and when its error no longer falls.
 
     Parameters
     ----------
     records : mapping of str to trials
-        Columns by name; for instance two preparations of the training images.
+        Panels by name; for instance two preparations of the training images.
         More than :data:`LINES` trials are drawn as their range alone.
     thesis : mapping, optional
-        Table 4.1 or 4.2.
+        Table 4.1 or 4.2, drawn as ticks at the first and the last epoch.
     title : str
     """
-    figure = style.card(6.1, title)
-    axes = figure.subplots(2, len(records), sharex="col", sharey="row", squeeze=False)
-    least = [100.0, 100.0]
-    for column, (name, trials) in enumerate(records.items()):
-        for row, images in enumerate(("training", "validation")):
-            ax = axes[row, column]
-            least[row] = min(least[row], _histories(ax, trials, images, thesis))
-            if row == 0:
-                ax.set_title(f"{name} ({trials_of(len(trials))})")
-            if column == 0:
-                ax.set_ylabel(f"error on {images} images in %")
-    for ax, value in zip(axes[:, 0], least, strict=True):
-        _error_axis(ax, value)
-    thin = "thin, " if min(map(len, records.values())) <= LINES else ""
-    line = {"color": LOOKS["new"].colour, "marker": "o", "linestyle": "none", "markersize": 5.5}
-    handles = [style.network_handle(name) for name in LOOKS]
-    handles += [
-        style.handle(**line, label="measured on all images"),
-        style.handle(**line, markerfacecolor=style.CARD, label="measured on a subset"),
-        style.handle(color=style.MUTED, linewidth=0.8, label=f"thick: mean; {thin}shade: trials"),
-        style.handle(**line | {"color": style.MUTED, "marker": "|", "markersize": 11},
-                     markeredgewidth=1.5, label="bar: 95 % interval of mean"),
-    ]  # fmt: skip
+    figure = style.card(3.9, title)
+    axes = figure.subplots(1, len(records), sharey=True, squeeze=False)[0]
+    ends = [
+        _histories(ax, trials, thesis) for ax, trials in zip(axes, records.values(), strict=True)
+    ]
+    least = min(least for least, _ in ends)
+    _error_axis(axes[0], least)
+    for ax, (name, trials), (_, last) in zip(axes, records.items(), ends, strict=True):
+        ax.set_title(f"{name} ({trials_of(len(trials))})")
+        ax.set_xlabel("epoch of retraining")
+        _label_ends(ax, last)
+    axes[0].set_ylabel("error on validation images in %")
+    single = "thin lines" if min(map(len, records.values())) <= LINES else "shade"
+    text = f"Thick line: mean; {single}: trials; bar: 95 % interval of the mean."
     if thesis:
-        handles.append(style.handle(**THESIS | {"label": "thesis (dot: whose it is)"}))
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, columnspacing=2.4)
+        text += "  Short tick: thesis."
+    style.note(figure, text)
     return figure
 
 
@@ -86,8 +80,8 @@ def _error_axis(ax: Axes, least: float) -> None:
     """Label a logarithmic axis of errors in % down to `least`, with a place for no error at all."""
     reaches_floor = least <= FLOOR
     low = 0.7 * max(least, FLOOR)
-    ax.set_ylim(low, 250)
-    ticks = [0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100]
+    ax.set_ylim(low, 130)
+    ticks = [0.01, 0.03, 0.1, 0.3, 1, 2, 3, 5, 10, 20, 30, 50, 100]
     ticks = [FLOOR] * reaches_floor + [tick for tick in ticks if tick > low]
     ax.yaxis.set_major_locator(FixedLocator(ticks))
     ax.yaxis.set_major_formatter(
@@ -97,149 +91,179 @@ def _error_axis(ax: Axes, least: float) -> None:
 
 
 def _histories(
-    ax: Axes, trials: Sequence[Trial], images: str, thesis: Mapping[str, Pairs] | None
-) -> float:
-    """Draw one panel, the coarse network left and the fine ones right; return its least error."""
+    ax: Axes, trials: Sequence[Trial], thesis: Mapping[str, Pairs] | None
+) -> tuple[float, dict[str, float]]:
+    """Draw one panel; return its least error, and the mean error of each condition at the end."""
     metrics = trials[0]["metrics"]
-    least = 100.0
-    # Both halves are equally wide, since the right one is what the study is about.
-    ax.set(yscale="log", xlim=(-0.06, 2.28))
-    for run, look in LOOKS.items():
-        if run not in metrics:
-            continue
-        shift = 0.0 if run == "coarse" else 1.2
-        epochs = np.array([row["epoch"] for row in metrics[run]])
-        whole = np.array([row["images"] == "all" for row in metrics[run]])
-        x = shift + epochs / epochs[-1]
+    least, last = 100.0, {}
+    ax.set_yscale("log")
+    for place, condition in enumerate(name for name in CONDITIONS if name in metrics):
+        look = LOOKS[condition]
+        epochs = np.array([row["epoch"] for row in metrics[condition]])
+        whole = np.array([row["images"] == "all" for row in metrics[condition]])
         errors = np.array([
-            [100 - value for value in at_epoch(trials, run, epoch, f"{images}_accuracy")]
+            [100 - value for value in at_epoch(trials, condition, epoch, "validation_accuracy")]
             for epoch in epochs
         ])  # fmt: skip
         least = min(least, float(errors.min()))
         if len(trials) > 1:
             drawn = np.maximum(errors, FLOOR)
             if len(trials) <= LINES:
-                ax.plot(x, drawn, color=look.colour, linewidth=0.6, alpha=0.5)
-            ax.fill_between(x, drawn.min(1), drawn.max(1), color=look.colour, alpha=0.12,
-                            linewidth=0)  # fmt: skip
+                ax.plot(epochs, drawn, color=look.colour, linewidth=0.6, alpha=0.5)
+            else:
+                ax.fill_between(epochs, drawn.min(1), drawn.max(1), color=look.colour, alpha=0.15,
+                                linewidth=0)  # fmt: skip
             mean, half = np.array([interval(row) for row in errors[whole]], dtype=float).T
             low, high = np.maximum([mean - half, mean + half], FLOOR / 2)
             # Side by side, so that wide bars do not hide each other.
-            beside = x[whole] + 0.02 * (list(LOOKS).index(run) - 2) * (run != "coarse")
-            ax.vlines(beside, low, high, color=look.colour, linewidth=1.5)
+            ax.vlines(epochs[whole] + 0.12 * (place - 1), low, high, color=look.colour,
+                      linewidth=1.5)  # fmt: skip
         mean = np.maximum(errors.mean(1), FLOOR)
-        ax.plot(x, mean, color=look.colour, linestyle=look.line, linewidth=1.8)
-        marker: dict[str, Any] = {
-            "color": look.colour,
-            "marker": look.marker,
-            "linestyle": "none",
-            "zorder": 4,
-        }
-        ax.plot(x[~whole], mean[~whole], markersize=4, markerfacecolor=style.CARD, **marker)
-        ax.plot(x[whole], mean[whole], markersize=5.5, **marker)
-        if thesis and run in thesis:
-            printed = 100 - np.array(thesis[run][images])
+        ax.plot(epochs, mean, color=look.colour, linestyle=look.line, linewidth=2, zorder=4)
+        ax.plot(epochs[whole], mean[whole], color=look.colour, marker=look.marker, markersize=5.5,
+                linestyle="none", zorder=4)  # fmt: skip
+        last[condition] = float(mean[-1])
+        if thesis and condition in thesis:
+            printed = 100 - np.array(thesis[condition]["validation"])
             least = min(least, float(printed.min()))
-            at = shift + np.array([1 / epochs[-1], 1.0])
-            ax.plot(at, printed, **THESIS)
-            ax.plot(at, printed, color=look.colour, marker=".", markersize=4, linestyle="none",
-                    zorder=6)  # fmt: skip
-    ax.axvline(1.1, color=style.MUTED, linewidth=0.8)
+            ax.plot([1, epochs[-1]], printed, **TICK, color=look.colour)
+    end = metrics[CONDITIONS[0] if CONDITIONS[0] in metrics else next(iter(metrics))][-1]["epoch"]
+    ax.set_xlim(-0.04 * end, 1.04 * end)
+    ax.xaxis.set_major_locator(
+        FixedLocator([0, 1, *range(2, end + 1, 2)] if end > 4 else range(end + 1))
+    )
     ax.grid(axis="y")
-    for half, name in ((0.5, "coarse training"), (1.7, "retraining")):
-        ax.text(half, 0.98, name, transform=ax.get_xaxis_transform(), ha="center", va="top",
-                fontsize=9, color=style.MUTED)  # fmt: skip
-    last = [metrics[run][-1]["epoch"] for run in ("coarse", "new")]
-    ticks = [(shift + part, f"{part * n:g}") for shift, n in ((0, last[0]), (1.2, last[1]))
-             for part in ((0, 0.5, 1) if n % 2 == 0 else (0, 1))]  # fmt: skip
-    ax.set_xticks([at for at, _ in ticks], [label for _, label in ticks])
-    if images == "validation":
-        ax.set_xlabel("epoch")
-    return least
+    return least, last
+
+
+def _label_ends(ax: Axes, last: Mapping[str, float]) -> None:
+    """Write each condition and its last error beside the end of its line, without overlap."""
+    low, high = np.log(ax.get_ylim())
+    apart = 0.075  # of the axis, a line of text
+    heights: list[float] = []
+    for name, value in sorted(last.items(), key=lambda item: item[1]):
+        at = (np.log(value) - low) / (high - low)
+        at = max(at, heights[-1] + apart) if heights else at
+        heights.append(at)
+        look = LOOKS[name]
+        ax.annotate(
+            f"{look.label}\n{value:.2g} %", (1.01, at), xycoords="axes fraction", va="center",
+            color=look.colour, fontsize=9, fontweight="bold", linespacing=0.95,
+        )  # fmt: skip
 
 
 @style.styled
 def accuracies(
     records: Mapping[str, Sequence[Trial]], thesis: Mapping[str, Pairs] | None = TABLE_4_1
 ) -> Figure:
-    """Draw each cell of Table 4.1: means with 95 % intervals against the thesis's diamonds.
+    """Draw Table 4.1 as bars from validation to training accuracy on one axis.
 
-    To see: which intervals contain the diamond, and the gap between training and validation.
-    Arguments as for :func:`error_by_epoch`; the first record has filled markers, others hollow.
+    To see: the gap of each condition, the length of its bar, and whether the thesis's bar has the
+    same length and place. Arguments as for :func:`error_by_epoch`.
     """
     counts = sorted({len(trials) for trials in records.values()})
     number = f"{' and '.join(map(str, counts))} trials" if len(counts) > 1 else trials_of(counts[0])
-    bar = ", bars: 95 % interval" if counts[-1] > 1 else " (no interval)"
-    figure = style.card(4.5, f"Accuracy after retraining: mean of {number}{bar}")
-    axes = figure.subplots(2, 2, sharex="col", sharey=True)
+    bar = ", whiskers: 95 % interval" if counts[-1] > 1 else " (no interval)"
     metrics = next(iter(records.values()))[0]["metrics"]
-    arms = [arm for arm in reversed(CONDITIONS) if arm in metrics]
-    epochs = (1, metrics[arms[0]][-1]["epoch"])
-    for (row, column), ax in np.ndenumerate(axes):
-        images, epoch = ("training", "validation")[column], epochs[row]
-        for place, arm in enumerate(arms):
-            field = f"{images}_accuracy"
-            samples = [at_epoch(trials, arm, epoch, field) for trials in records.values()]
-            style.draw_intervals(ax, place, arm, samples)
-            if thesis:
-                ax.plot(thesis[arm][images][row], place, **THESIS)
-        ax.set(yticks=range(len(arms)), yticklabels=arms, ylim=(-0.5, len(arms) - 0.5))
-        ax.set_title(f"{images} images, epoch {epoch}")
-        ax.grid(axis="x")
-        ax.tick_params(axis="y", length=0)
-        if row == 1:
-            ax.set_xlabel("accuracy in %")
-    for ax in axes[0]:
-        left, right = ax.get_xlim()
-        ax.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
-        ax.set_xlim(max(left, 0), min(right, 100.6))  # an interval may pass 100 %, no accuracy can
-    figure.legend(
-        handles=style.record_handles(records) + [style.handle(**THESIS)] * bool(thesis),
-        loc="outside lower center", ncols=len(records) + 1,
-    )  # fmt: skip
+    conditions = [name for name in CONDITIONS if name in metrics]
+    epochs = (1, metrics[conditions[0]][-1]["epoch"])
+    lanes = [*records, *["thesis"] * bool(thesis)]
+    group = len(lanes) + 0.6
+    height = 1.5 + 0.155 * 2 * len(conditions) * group
+    figure = style.card(height, f"Validation and training accuracy: mean of {number}{bar}")
+    ax = figure.subplots()
+    rows: list[tuple[float, str]] = []
+    for half, epoch in enumerate(epochs):
+        top = -half * (len(conditions) * group + 1.4)
+        ax.text(0, top + 0.75, f"after epoch {epoch}", transform=ax.get_yaxis_transform(),
+                fontweight="bold", va="center")  # fmt: skip
+        for place, condition in enumerate(conditions):
+            look = LOOKS[condition]
+            for lane, name in enumerate(lanes):
+                y = top - place * group - lane
+                rows.append((y, f"{look.label}, {name}" if lane == 0 else name))
+                if name in records:
+                    _dumbbell(ax, y, condition, records[name], epoch)
+                elif thesis:
+                    pair = [
+                        thesis[condition][images][half] for images in ("validation", "training")
+                    ]
+                    ax.plot(pair, [y, y], color=style.INK, linewidth=1.2, zorder=2)
+                    ax.plot(pair, [y, y], **THESIS)
+    ax.set_yticks([y for y, _ in rows], [text for _, text in rows])
+    ax.tick_params(axis="y", length=0)
+    ax.set_ylim(min(y for y, _ in rows) - 0.7, 1.3)
+    left, right = ax.get_xlim()
+    # An interval may pass 100 %, no accuracy can.
+    ax.set_xlim(max(left, 0), min(right, 100.6))
+    ax.xaxis.set_major_locator(MaxNLocator(8, integer=True, steps=[1, 2, 5, 10]))
+    ax.set_xlabel("accuracy in %")
+    ax.grid(axis="x")
+    look = {"color": style.MUTED, "marker": "o", "linestyle": "none", "markersize": 6}
+    handles = [
+        style.handle(**look | {"markerfacecolor": style.CARD}, label="validation"),
+        style.handle(**look, label="training"),
+        style.handle(color=style.MUTED, linewidth=3, alpha=0.5, label="gap"),
+    ]
+    handles += [style.handle(**THESIS)] * bool(thesis)
+    figure.legend(handles=handles, loc="outside lower center", ncols=4)
     return figure
+
+
+def _dumbbell(ax: Axes, y: float, condition: str, trials: Sequence[Trial], epoch: int) -> None:
+    """Draw one bar from validation accuracy (hollow) to training accuracy (filled)."""
+    look, ends = LOOKS[condition], []
+    for images, face in (("validation", style.CARD), ("training", look.colour)):
+        mean, half = interval(at_epoch(trials, condition, epoch, f"{images}_accuracy"))
+        ends.append(mean)
+        ax.errorbar(
+            mean, y, xerr=half, color=look.colour, marker=look.marker, markersize=6, capsize=3,
+            markerfacecolor=face, elinewidth=1.4, zorder=4,
+        )  # fmt: skip
+    ax.plot(ends, [y, y], color=look.colour, linewidth=3, alpha=0.35, zorder=1)
 
 
 @style.styled
 def classifier_blocks(arrays: Arrays) -> Figure:
-    """Draw weight maps of the coarse classifier, a row for each class (Fig. 4.2).
+    """Draw the roughness of the coarse classifier's weight maps, a dot for each map (Fig. 4.2).
 
-    To see: whether neighbouring weights are similar, as prolongation requires; the last row shows
-    white noise for comparison.
+    To see: whether neighbouring weights are similar, as prolongation requires. Three of the maps
+    and white noise show what a roughness looks like.
     """
     blocks, classes = np.asarray(arrays["blocks"], float), arrays["blocks_of"][:, 0]
     side = blocks.shape[-1]
-    rows = [blocks[classes == label] for label in range(10)]
-    width = max(len(row) for row in rows)
-    noise = np.random.default_rng(0).normal(0, blocks.std(), (width, side, side))
-    gap = 2
-    sheet = np.full((11 * (side + gap) + gap, width * (side + gap) - gap), np.nan)
-    tops = [label * (side + gap) for label in range(10)] + [10 * (side + gap) + 2 * gap]
-    for top, row in zip(tops, [*rows, noise], strict=True):
-        for place, block in enumerate(row):
-            left = place * (side + gap)
-            sheet[top : top + side, left : left + side] = block
-
-    measured = roughness(blocks)
-    title = f"{len(blocks)} of the coarse classifier's weight maps ({side}×{side}), by class"
-    figure = style.card(1.0 + 5.5 * sheet.shape[0] / sheet.shape[1], title)
-    ax = figure.subplots()
-    limit = np.quantile(np.abs(blocks), 0.995)  # a few large weights would pale all others
-    # Few colours: each can be found on the bar, and the file stays small.
-    colours = mpl.colormaps["RdBu_r"].resampled(21)
-    picture = ax.imshow(sheet, cmap=colours, norm=CenteredNorm(0, limit))
-    style.bare(ax)
-    labels = [f"{label}" for label in range(10)] + ["white\nnoise"]
-    ax.set_yticks([top + (side - 1) / 2 for top in tops], labels)
-    ax.tick_params(axis="y", length=0)
-    ax.set_ylabel("class")
-    figure.colorbar(picture, label="weight", extend="both", shrink=0.9, pad=0.015, aspect=28)
-    style.note(
-        figure,
-        f"Roughness ‖∇W‖/‖W‖ of a map: {measured.mean():.2f} on average (standard deviation "
-        f"{measured.std(ddof=1):.2f});\nwhite noise of this size: {white_noise_roughness(side):.2f}"
-        "; a constant map: 0.",
-    )
+    measured, noise = roughness(blocks), white_noise_roughness(side)
+    title = f"Roughness of {len(blocks)} weight maps ({side}×{side}) of the coarse classifier"
+    figure = style.card(3.9, title)
+    left, right = figure.subfigures(1, 2, width_ratios=(1.75, 1))
+    ax = left.subplots()
+    for label in range(10):
+        values = measured[classes == label]
+        ax.plot(values, np.full(len(values), label), marker="o", linestyle="none", markersize=5.5,
+                color=style.INK, alpha=0.45, markeredgewidth=0)  # fmt: skip
+    ax.axvline(noise, color=style.MUTED, linewidth=1.2, linestyle="--")
+    ax.annotate("white noise ", (noise, 9.55), ha="right", color=style.MUTED, fontsize=9)
+    mean = measured.mean()
+    ax.axvline(mean, color=style.INK, linewidth=1.2)
+    ax.annotate(f" mean {mean:.2f}", (mean, 9.55), fontsize=9)
+    ax.set(xlim=(0, 1.08 * max(noise, measured.max())), ylim=(-0.6, 10.2), yticks=range(10),
+           xlabel="roughness ‖∇W‖/‖W‖ of a map", ylabel="class")  # fmt: skip
+    ax.grid(axis="x")
+    order = np.argsort(measured)
+    random = np.random.default_rng(0).normal(0, blocks.std(), (side, side))
+    examples = {
+        "smoothest": blocks[order[0]], "median": blocks[order[len(order) // 2]],
+        "roughest": blocks[order[-1]], "white noise": random,
+    }  # fmt: skip
+    panels = right.subplots(2, 2)
+    for panel, (name, values) in zip(panels.flat, examples.items(), strict=True):
+        panel.imshow(values, cmap="RdBu_r", norm=CenteredNorm(0, np.abs(values).max()))
+        style.bare(panel)
+        panel.set_title(f"{name}\n{roughness(values):.2f}", fontsize=9)
+    for part in (left, right):
+        part.set_facecolor("none")
+    style.note(figure, "A constant map has roughness 0.  Maps: red above and blue below 0, each "
+               "in its own scale.")  # fmt: skip
     return figure
 
 
@@ -366,8 +390,8 @@ def propagation(arrays: Arrays, channel: int = 0) -> Figure:
     style.note(
         figure,
         "After retraining.  Each map has its own grey scale: black is 0 (of an input: its "
-        "background),\nwhite its largest value, given below it.  Channels of transfer and "
-        "multigrid correspond.",
+        "background),\nwhite its largest value, given below it.  Channels of the copied "
+        "and the Galerkin network correspond.",
     )
     return figure
 

@@ -1,4 +1,4 @@
-"""Figures that compare methods of retraining by the work that they need."""
+"""A figure that compares methods of retraining by their error and the work that they need."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 
 from mgcore.lab.figures import style
-from mgcore.lab.figures.style import LOOKS, Look
+from mgcore.lab.figures.style import LOOKS
 from mgcore.lab.protocol import CONDITIONS
 from mgcore.lab.records.study import Study
 from mgcore.lab.verdict.metrics import trials_of
 
-# The look of each method of retraining.
+# Methods of retraining, in the order of their lanes; conditions own the colours.
 METHODS = {
-    "SGD": Look("#444444", "o", "-", "SGD"),
-    "classifier": Look("#0077bb", "^", "--", "classifier by CG, then SGD"),
-    "joint": Look("#cc5500", "s", (0, (6, 1.5, 1, 1.5)), "CG-Steihaug for both"),
-    "package": Look("#5b0f4f", "v", ":", "the package's method for both"),
+    "SGD": "SGD",
+    "classifier": "classifier by CG, then SGD",
+    "joint": "CG-Steihaug for both",
+    "package": "the package's method for both",
 }
 FLOOR = 0.01  # % of error at which a logarithmic axis shows 0
 
@@ -59,9 +59,9 @@ def accuracy_by_work(study: Study, arm: str, metric: str) -> tuple[np.ndarray, n
 
 @style.styled
 def error_by_work(studies: Mapping[str, Study], title: str) -> Figure:
-    """Draw error against work for each initialisation and each method of retraining.
+    """Draw the error at the end of retraining, a dot for each trial, by condition and method.
 
-    To see: which method has the lowest error at equal work.
+    To see: which method ends with the lowest error, and how much work it spent.
 
     Parameters
     ----------
@@ -69,37 +69,44 @@ def error_by_work(studies: Mapping[str, Study], title: str) -> Figure:
         By a key of :data:`METHODS`.
     title : str
     """
-    figure = style.card(4.9, title)
-    axes = figure.subplots(2, len(CONDITIONS), sharex=True, sharey="row")
-    for row, metric in enumerate(("training", "validation")):
-        for column, arm in enumerate(CONDITIONS):
-            ax = axes[row, column]
-            for method, study in studies.items():
-                look = METHODS[method]
-                work, values = accuracy_by_work(study, arm, metric)
-                errors = np.maximum(100 - values, FLOOR)
-                if len(errors) > 1:
-                    ax.plot(work, errors.T, color=look.colour, linewidth=0.6, alpha=0.4)
-                ax.plot(
-                    work, errors.mean(0), color=look.colour, linestyle=look.line,
-                    marker=look.marker, markersize=4, linewidth=1.6,
-                )  # fmt: skip
-            ax.set(yscale="log")
-            ax.yaxis.set_major_formatter(style.PLAIN)
-            ax.yaxis.set_minor_formatter(NullFormatter())
-            ax.grid(axis="y")
-            if row == 0:
-                ax.set_title(f"{LOOKS[arm].label} initialisation")
-            else:
-                ax.set_xlabel("work in epochs of SGD")
-            if column == 0:
-                ax.set_ylabel(f"{metric} error in %")
-    handles = [
-        style.handle(
-            color=METHODS[m].colour, marker=METHODS[m].marker, linestyle=METHODS[m].line,
-            linewidth=1.6, markersize=4.5, label=f"{METHODS[m].label} ({trials_of(len(s.trials))})",
+    group = len(studies) + 0.7
+    figure = style.card(1.35 + 0.2 * len(CONDITIONS) * group, title)
+    axes = figure.subplots(1, 2, sharey=True)
+    lanes: dict[float, str] = {}
+    for ax, metric in zip(axes, ("training", "validation"), strict=True):
+        for place, condition in enumerate(CONDITIONS):
+            look = LOOKS[condition]
+            for lane, (method, study) in enumerate(studies.items()):
+                y = -(place * group + lane)
+                work, values = accuracy_by_work(study, condition, metric)
+                lanes[y] = f"{METHODS[method]} ({work[-1]:.0f})"
+                errors = np.maximum(100 - values[:, -1], FLOOR)
+                ax.plot(errors, np.full(len(errors), y), marker=look.marker, linestyle="none",
+                        color=look.colour, markersize=5, alpha=0.5, markeredgewidth=0)  # fmt: skip
+                ax.plot(errors.mean(), y, marker="|", color=look.colour, markersize=13,
+                        markeredgewidth=2.2)  # fmt: skip
+            if ax is axes[1]:
+                ax.annotate(look.label, (1.02, -(place * group + (len(studies) - 1) / 2)),
+                            xycoords=ax.get_yaxis_transform(), rotation=-90, va="center",
+                            color=look.colour, fontweight="bold")  # fmt: skip
+        ax.set(xscale="log", xlabel=f"{metric} error in %")
+        low, high = ax.get_xlim()
+        ticks = [t for t in (0.01, 0.03, 0.1, 0.3, 1, 2, 3, 5, 10, 20, 30, 50) if low < t < high]
+        ticks = ticks[:: 1 + len(ticks) // 8]
+        ax.xaxis.set_major_locator(FixedLocator(ticks))
+        ax.xaxis.set_major_formatter(
+            FuncFormatter(lambda value, _: "0" if value <= FLOOR else f"{value:g}")
         )
-        for m, s in studies.items()
-    ]  # fmt: skip
-    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+        ax.xaxis.set_minor_formatter(NullFormatter())
+        ax.grid(axis="x")
+        ax.tick_params(axis="y", length=0)
+    axes[0].set_yticks(list(lanes), list(lanes.values()))
+    counts = sorted({len(study.trials) for study in studies.values()})
+    number = (
+        f"{', '.join(map(str, counts[:-1]))} or {counts[-1]} trials"
+        if len(counts) > 1
+        else trials_of(counts[0])
+    )
+    style.note(figure, f"A dot is one trial ({number}), a bar the mean.\nIn brackets: work in "
+               "epochs of SGD since coarse training.")  # fmt: skip
     return figure

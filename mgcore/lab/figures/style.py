@@ -88,8 +88,8 @@ def png(figure: Figure) -> bytes:
     """Return the figure as a small PNG, without the version that matplotlib would add."""
     raw = io.BytesIO()
     figure.savefig(raw, format="png", dpi=DPI, metadata={"Software": None})
-    # 256 colours are enough for every figure here and make its file less than half as large.
-    picture = Image.open(raw).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    # All colours stay: with fewer, one band of a scale becomes grey and its neighbour does not.
+    picture = Image.open(raw).convert("RGB")
     packed = io.BytesIO()
     picture.save(packed, format="png", optimize=True)
     return packed.getvalue()

@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from mgcore.lab.figures import across_scales as figures_pareto
-from mgcore.lab.figures.across_scales import LOOKS, pareto_plot, speedups_plot
+from mgcore.lab.figures import across_scales as figures_across
+from mgcore.lab.figures import style
+from mgcore.lab.figures.across_scales import LOOKS, relative_error_plot, speedups_plot
 from mgcore.lab.scales.speedups import Speedup
 from mgcore.lab.scales.strategies import STRATEGIES
 
@@ -24,21 +25,23 @@ def results():
     return found
 
 
-def test_strategies_differ_in_marker_and_colour():
+def test_strategies_differ_in_marker_and_conditions_own_their_colours():
     assert list(LOOKS) == list(STRATEGIES)
-    assert len({(look.marker) for look in LOOKS.values()}) == len(STRATEGIES)
-    assert len({look.colour for look in LOOKS.values()}) == len(STRATEGIES)
+    assert len({look.marker for look in LOOKS.values()}) == len(STRATEGIES)
+    for condition, label in (("transfer", "copied"), ("multigrid", "Galerkin, bilinear")):
+        own = style.LOOKS[condition].colour
+        assert [k.label.startswith(label) for k in LOOKS.values() if k.colour == own] == [True]
 
 
-def test_errors_are_drawn_against_operations_and_seconds_with_the_target():
-    figure = pareto_plot(results(), "Title", 80.0)
-    for ax, factor in zip(figure.axes, (1e-3, 0.1), strict=True):
-        drawn = [line for line in ax.lines if line.get_marker() in "o^vsP<>"]
-        assert len(drawn) == len(STRATEGIES)
-        np.testing.assert_allclose(drawn[0].get_xdata(), np.array([100, 200, 400]) * factor)
-        np.testing.assert_allclose(drawn[1].get_ydata(), [28, 23, 18])
-        assert any(list(line.get_ydata()) == [20.0, 20.0] for line in ax.lines)
-        assert ax.get_xlabel().startswith("training, ")
+def test_errors_are_drawn_relative_to_the_fine_grid_alone():
+    (ax,) = relative_error_plot(results(), "Title").axes
+    drawn = [line for line in ax.lines if line.get_marker() in tuple("^vsP<>")]
+    assert len(drawn) == len(STRATEGIES) - 1
+    np.testing.assert_allclose(drawn[0].get_xdata(), np.array([100, 200, 400]) * 1e-3)
+    ratios = [[(29 - 5 * k - seed) / (30 - 5 * k - seed) for k in range(3)] for seed in range(3)]
+    np.testing.assert_allclose(drawn[0].get_ydata(), np.exp(np.log(ratios).mean(axis=0)))
+    labels = {text.get_text() for text in ax.texts}
+    assert labels == {look.label for look in LOOKS.values()}
 
 
 def test_an_accuracy_that_was_not_reached_is_annotated():
@@ -53,4 +56,4 @@ def test_an_accuracy_that_was_not_reached_is_annotated():
 
 @pytest.mark.parametrize(("value", "label"), [(2.0, "2"), (0.25, "1/4"), (1.0, "1")])
 def test_speedups_are_labelled_as_fractions(value, label):
-    assert figures_pareto._as_fraction(value, 0) == label
+    assert figures_across._as_fraction(value, 0) == label

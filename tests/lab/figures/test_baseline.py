@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from drawing import all_drawn
 
-from mgcore.lab.figures import baseline, style
+from mgcore.lab.figures import baseline
 from mgcore.lab.figures.baseline import rise
 from mgcore.lab.protocol import CONDITIONS
+from mgcore.lab.verdict.metrics import roughness
 
 
 def make_trials(count, epochs=4, spread=1.0):
@@ -121,40 +122,45 @@ def points(ax, marker):
 
 
 def test_diamonds_are_at_the_thesis_numbers():
-    figure = baseline.accuracies({"a": make_trials(3)})
-    seen = [line.get_xdata()[0] for ax in figure.axes for line in points(ax, "D")]
+    (ax,) = baseline.accuracies({"a": make_trials(3)}).axes
+    seen = [value for line in points(ax, "D") for value in line.get_xdata()]
     assert sorted(seen) == sorted(
         [88.4, 97.9, 97.5, 85.0, 93.5, 62.9, 96.4, 99.4, 99.9, 91.9, 94.6, 63.6]
     )
 
 
-def test_error_by_epoch_shows_error_means_and_diamonds():
-    figure = baseline.error_by_epoch({"a": make_trials(3)})
-    ax = figure.axes[0]
-    filled = [line for line in points(ax, "v") if line.get_markerfacecolor() != style.CARD]
-    np.testing.assert_allclose(filled[0].get_ydata(), [100, 100 - 95 / 4, 5])
-    hollow = [line for line in points(ax, "v") if line.get_markerfacecolor() == style.CARD]
-    np.testing.assert_allclose(hollow[0].get_ydata(), [100 - 95 / 2, 100 - 95 * 3 / 4])
-    diamonds = np.concatenate([line.get_ydata() for line in points(ax, "D")])
-    np.testing.assert_allclose(diamonds, [11.6, 3.6, 2.1, 0.6, 2.5, 0.1])
+def test_a_bar_reaches_from_validation_to_training_accuracy():
+    (ax,) = baseline.accuracies({"a": make_trials(3)}, thesis=None).axes
+    bars = [list(line.get_xdata()) for line in ax.lines if line.get_alpha() == 0.35]
+    last = [[base / 2, base] for base in (85, 90, 95)]
+    np.testing.assert_allclose(bars, [[x / 4, y / 4] for x, y in last] + last)
+    assert not points(ax, "D")
+
+
+def test_error_by_epoch_shows_validation_error_means_and_the_thesis():
+    (ax,) = baseline.error_by_epoch({"a": make_trials(3)}).axes
+    marked = points(ax, "v")[0]
+    np.testing.assert_allclose(marked.get_xdata(), [0, 1, 4])
+    np.testing.assert_allclose(marked.get_ydata(), [100, 100 - 95 / 8, 100 - 95 / 2])
+    ticks = np.concatenate([line.get_ydata() for line in points(ax, "_")])
+    np.testing.assert_allclose(ticks, [15, 8.1, 6.5, 5.4, 37.1, 36.4])
+    labels = [text.get_text() for text in ax.texts]
+    assert labels == ["Galerkin\n52 %", "copied\n55 %", "random\n58 %"]
 
 
 def test_error_by_epoch_draws_trials_as_lines_while_they_can_be_told_apart():
-    for count, lines in ((baseline.LINES, 4 * baseline.LINES), (baseline.LINES + 1, 0)):
+    for count, lines in ((baseline.LINES, 3 * baseline.LINES), (baseline.LINES + 1, 0)):
         figure = baseline.error_by_epoch({"a": make_trials(count)})
         thin = [line for line in figure.axes[0].lines if line.get_linewidth() == 0.6]
         assert len(thin) == lines
-        said = [text.get_text() for text in figure.legends[0].get_texts()]
-        assert ("thick: mean; thin, shade: trials" in said) is bool(lines)
-        assert ("thick: mean; shade: trials" in said) is not bool(lines)
         ranges = figure.axes[0].findobj(mpl.collections.PolyCollection)
-        assert len(ranges) == 4
+        assert len(ranges) == 3 * (lines == 0)
 
 
 def test_no_error_has_a_place_on_the_axis():
     trials = make_trials(2, spread=0.0)
     for trial in trials:
-        trial["metrics"]["multigrid"][-1]["training_accuracy"] = 100.0
+        trial["metrics"]["multigrid"][-1]["validation_accuracy"] = 100.0
     ax = baseline.error_by_epoch({"a": trials}).axes[0]
     assert "0" in [label.get_text() for label in ax.get_yticklabels()]
     assert ax.get_ylim()[0] < baseline.FLOOR
@@ -163,8 +169,13 @@ def test_no_error_has_a_place_on_the_axis():
 def test_one_trial_has_no_interval_and_says_so():
     figure = baseline.accuracies({"a": make_trials(1)}, thesis=None)
     assert "one trial (no interval)" in figure.get_suptitle()
-    assert not any(points(ax, "D") for ax in figure.axes)
     baseline.error_by_epoch({"a": make_trials(1)}, thesis=None)
+
+
+def test_every_weight_map_is_a_dot_at_its_roughness(drawn, arrays):
+    ax = drawn["blocks"].findobj(mpl.axes.Axes)[0]
+    dots = np.concatenate([line.get_xdata() for line in ax.lines if line.get_marker() == "o"])
+    np.testing.assert_allclose(sorted(dots), sorted(roughness(arrays["blocks"])))
 
 
 def test_propagation_refuses_a_channel_that_was_not_kept(arrays):

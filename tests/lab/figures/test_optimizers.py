@@ -23,12 +23,14 @@ def test_work_goes_on_where_the_classifiers_stage_ended():
     np.testing.assert_allclose(values, [[5, 40, 50, 10, 80, 90], [5, 42, 50, 10, 82, 92]])
 
 
-def test_every_method_has_a_line_in_every_panel_and_the_legend_says_how_many_trials():
+def test_every_trial_is_a_dot_at_its_last_error_and_a_lane_says_its_work():
     figure = optimizers.error_by_work({"SGD": study(), "joint": study(offs=(1.0,))}, "x")
-    assert len(figure.axes) == 6
-    thick = [[line for line in ax.lines if line.get_linewidth() > 1] for ax in figure.axes]
-    assert all(len(lines) == 2 for lines in thick)
-    said = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert said == ["SGD (2 trials)", "CG-Steihaug for both (one trial)"]
-    lowest = thick[0][0].get_ydata()[-1]
-    assert lowest == pytest.approx(100 - 91)  # training error of the mean
+    training, validation = figure.axes
+    dots = [line for line in training.lines if line.get_alpha() == 0.5]
+    assert [len(line.get_xdata()) for line in dots] == [2, 1] * 3
+    means = [line.get_xdata()[0] for line in training.lines if line.get_marker() == "|"]
+    assert means[0] == pytest.approx(100 - 91)
+    lanes = [label.get_text() for label in training.get_yticklabels()]
+    work, _ = optimizers.accuracy_by_work(study(), "new", "training")
+    assert lanes[:2] == [f"{name} ({work[-1]:.0f})" for name in ("SGD", "CG-Steihaug for both")]
+    assert [text.get_text() for text in validation.texts] == ["random", "copied", "Galerkin"]
