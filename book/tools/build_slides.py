@@ -1,4 +1,7 @@
-"""Build the slides of all chapters with sphinx-revealjs; they ask no other host for anything."""
+"""Build the slides with sphinx-revealjs; they ask no other host for anything.
+
+The first page is the lecture (:mod:`lecture`); its last slide leads to a deck for each chapter.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import sys
 from pathlib import Path
 
 import guard
+import lecture
 import notebooks
 import teaching
 import yaml
@@ -70,11 +74,18 @@ STYLE = """/* Slides: dark text on white, left-aligned, figures as large as the 
 .reveal dt { font-weight: bold; }
 .reveal dd p { margin: 0 0 0.4em; }
 .reveal .admonition { font-size: 0.8em; }
+.reveal .long { position: absolute; top: -34px; right: 0; margin: 0; font-size: 0.6em; }
+.reveal .long { border: 1px solid #595959; border-radius: 4px; padding: 0.1em 0.5em; }
+.reveal li { margin: 0.35em 0; }
+.reveal .large { font-size: 1.3em; }
+.reveal .large p, .reveal .large dd { margin-top: 0.5em; }
+.reveal .large table { font-size: 1em; line-height: 1.7; }
+.reveal .decks ul { columns: 2; }
 """
 
 
 def write(executed: Path, source: Path) -> None:
-    """Lay out the decks, their settings and their first page in `source`."""
+    """Lay out the lecture, the decks and their settings in `source`."""
     shutil.rmtree(source, ignore_errors=True)
     (source / "_static").mkdir(parents=True)
     config = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))
@@ -89,9 +100,10 @@ def write(executed: Path, source: Path) -> None:
         made = deck(notebook, path.stem, teaching.read(path.stem).quiz)
         notebooks.write(made, source / path.name)
         links.append(f"- [{columns(notebook)[0]}]({path.name})")
-    first = f"# {config['title']}\n\n## Decks\n\n" + "\n".join(links) + "\n"
+    decks = "\n".join(links)
+    last = f"## A deck for each chapter\n\n:::{{container}} decks\n{decks}\n:::"
     toc = "\n".join(["```{toctree}", ":hidden:", *(p.stem for p in notebooks.chapters()), "```"])
-    (source / "index.md").write_text(f"{first}\n{toc}\n", encoding="utf-8")
+    lecture.write(executed, source, f"{last}\n\n{toc}")
 
 
 def main() -> int:

@@ -28,6 +28,7 @@ PARTS = {
     "records": "status:records",
     "lesson-times": "lessons:times",
     "exercises": "lessons:exercises",
+    "lecture-plan": "lecture:plan",
     "binder": "binder:sizes",
     "rates": "speed:rates",
     "busy": "speed:busy",

@@ -46,7 +46,9 @@ ITEM = r"(?:-|\d+\.) .*(?:\n  .*)*\n?"
 BULLETS = re.compile(rf"(?:{ITEM})+")
 DEFINITIONS = re.compile(r"(?:[^\n:].*\n: .*(?:\n  .*)*\n?)+")
 PIPES = re.compile(r"(?:\|.*\n?)+")
-ROLES = re.compile(r"\{(term|ref|prf:ref|numref|eq|cite|cite:\w+|doc|code)\}`([^`<]*)(<[^`>]*>)?`")
+ROLES = re.compile(
+    r"\{(term|ref|prf:ref|numref|eq|cite|cite:\w+|doc|download|code)\}`([^`<]*)(<[^`>]*>)?`"
+)
 # What is said for a role that only gives a number or a name of its page.
 SPOKEN = {
     "ref": "the exercise", "prf:ref": "the statement", "numref": "the figure",

@@ -186,7 +186,7 @@ def read_arguments(given: list[str] | None) -> argparse.Namespace:
     grade = command("grade", "run and judge the lab notebooks in a folder of submissions")
     grade.add_argument("folder", type=Path, help="holds the notebooks, or a folder for each")
     grade.add_argument(
-        "--limit", type=_count, default=180, metavar="SECONDS",
+        "--limit", type=_count, default=300, metavar="SECONDS",
         help="time limit of each submission (default: %(default)s)",
     )  # fmt: skip
     grade.add_argument("--workers", type=_count, default=1, help="submissions at a time")

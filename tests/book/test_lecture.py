@@ -1,0 +1,69 @@
+"""The lecture: minutes that add up, figures and pages that exist, speech on each slide."""
+
+import re
+
+import lecture
+import notebooks
+import pytest
+import slides
+from docutils.nodes import make_id
+from notebooks import ROOT
+
+FIRST, SLIDES = lecture.read()
+SOURCES = {
+    page.removeprefix("book/"): (
+        "\n".join(cell.source for cell in notebooks.read(ROOT / f"{page}.ipynb").cells)
+        if (ROOT / f"{page}.ipynb").exists()
+        else (ROOT / f"{page}.md").read_text("utf-8")
+    )
+    for page in notebooks.pages()
+}
+
+
+def test_every_slide_shows_something_and_is_spoken() -> None:
+    assert FIRST.startswith("# ") and 20 <= len(SLIDES) <= 30
+    for slide in SLIDES:
+        assert slide.figure or slide.shown, slide.title
+        assert len(slide.speech.split()) >= 20, slide.title
+        assert slide.minutes[0] >= max(1, slide.minutes[1])
+
+
+def test_a_prediction_comes_before_each_main_figure() -> None:
+    place = {slide.figure: number for number, slide in enumerate(SLIDES) if slide.figure}
+    for figure in ("fig-method-waves", "fig-baseline-intervals", "fig-gap-lead"):
+        asked = SLIDES[place[figure] - 1]
+        assert "?" in asked.title + asked.shown and not asked.figure, figure
+
+
+def test_every_link_leads_to_a_page_and_a_place_of_the_site() -> None:
+    text = lecture.FILE.read_text("utf-8")
+    links = re.findall(r"\(site:([\w-]+)\.html(?:#([\w-]+))?\)", text)
+    assert len(links) == text.count("(site:") >= 4
+    for page, anchor in links:
+        source = SOURCES[page]
+        headings = {make_id(found) for found in re.findall(r"^#+ (.*)$", source, re.M)}
+        labels = {make_id(found) for found in re.findall(r"\((\S+)\)=|:label: (\S+)", source)
+                  for found in found if found}  # fmt: skip
+        assert not anchor or anchor in headings | labels, f"{page}#{anchor}"
+
+
+def test_the_deck_has_every_slide_its_picture_and_its_notes(tmp_path) -> None:
+    lecture.write(ROOT, tmp_path, "## Last")
+    text = (tmp_path / "index.md").read_text("utf-8")
+    assert text.count("\n## ") == len(SLIDES) + 1 and text.count(slides.NOTES) == len(SLIDES)
+    assert text.count('class="long"') == sum(not slide.minutes[1] for slide in SLIDES)
+    pictures = re.findall(r"\{image\} (lecture/\S+)\n:alt: \S", text)
+    assert len(pictures) == sum(bool(slide.figure) for slide in SLIDES)
+    assert all((tmp_path / picture).read_bytes()[:4] == b"\x89PNG" for picture in pictures)
+    assert "(site:" not in text and "figure: " not in text and "minutes: " not in text
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("## A\nminutes: 1 / 1\nX\n", "its speech"), ("## A\nX\n> So.\n", "minutes: LONG"),
+     ("## A\nminutes: 1 / 1\nX\n> So.\n", r"add up to \(1, 1\)")],
+)  # fmt: skip
+def test_a_slide_that_cannot_be_given_is_one_sentence(tmp_path, text, said) -> None:
+    (tmp_path / "lecture.md").write_text(f"# T\n\n{text}", encoding="utf-8")
+    with pytest.raises(SystemExit, match=said):
+        lecture.read(tmp_path / "lecture.md")
