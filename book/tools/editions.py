@@ -20,10 +20,11 @@ EDITIONS = ("book", "student", "instructor")
 SOLUTION = "solution"
 BEGINS = re.compile(r"\{solution-start\} (\S+)")
 FOLDED = "\n:class: dropdown"
-# Parts of a page of text that students are not to see, such as the result on the front page, and
-# parts that only students see, such as a question.
+# Parts of a page of text that students are not to see, such as the result on the front page, parts
+# that only students see, such as a question, and parts for instructors alone, such as its answer.
 KEPT_BACK = re.compile(r"^<!-- not for students -->\n(.*?)^<!-- end -->\n", re.M | re.S)
 FOR_STUDENTS = re.compile(r"^<!-- for students -->\n(.*?)^<!-- end -->\n", re.M | re.S)
+FOR_INSTRUCTORS = re.compile(r"^<!-- for instructors -->\n(.*?)^<!-- end -->\n", re.M | re.S)
 
 
 def check(edition: str) -> str:
@@ -74,6 +75,7 @@ def cut(
 def cut_page(text: str, edition: str) -> str:
     """Return a page of text as an edition has it."""
     student = check(edition) == "student"
+    text = FOR_INSTRUCTORS.sub(r"\1" if edition == "instructor" else "", text)
     text = KEPT_BACK.sub("" if student else r"\1", text)
     return FOR_STUDENTS.sub(r"\1" if student else "", text)
 

@@ -28,7 +28,10 @@ PARTS = {
     "records": "status:records",
     "lesson-times": "lessons:times",
     "exercises": "lessons:exercises",
+    "lab-plan": "lessons:lab_plan",
     "lecture-plan": "lecture:plan",
+    "primer-figure": "primer:figure",
+    "primer-quantiles": "primer:quantiles",
     "binder": "binder:sizes",
     "rates": "speed:rates",
     "busy": "speed:busy",
@@ -96,6 +99,18 @@ def table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -
         for place, content in enumerate(row):
             lines.append(f"{'*' if place == 0 else ' '} - {' '.join(str(content).split())}")
     return "\n".join([*lines, ":::"])
+
+
+def spans(lengths: Sequence[Sequence[int]]) -> list[list[str]]:
+    """Return from which to which minute each step lasts, for each column of lengths."""
+    begins, rows = [0] * len(lengths[0]), []
+    for step in lengths:
+        row = []
+        for place, length in enumerate(step):
+            row.append(f"{begins[place]} to {begins[place] + length}" if length else "–")
+            begins[place] += length
+        rows.append(row)
+    return rows
 
 
 def title(notebook: nbformat.NotebookNode) -> str:

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import notebooks
 from docutils.nodes import make_id
-from generated import Book, table
+from generated import Book, spans, table
 from notebooks import ROOT
 from slides import notes
 
@@ -144,13 +144,9 @@ def linked(text: str) -> str:
 
 def plan(book: Book) -> str:
     """Return the minute plan of the lecture: a row for each slide."""
-    rows, begins = [], [0, 0]
-    for slide in read()[1]:
-        spans = []
-        for place, length in enumerate(slide.minutes):
-            spans.append(f"{begins[place]} to {begins[place] + length}" if length else "–")
-            begins[place] += length
-        shown = f"{{numref}}`{slide.figure}`" if slide.figure else ""
-        rows.append([*spans, slide.title, shown])
+    slides = read()[1]
+    rows = []
+    for slide, times in zip(slides, spans([slide.minutes for slide in slides]), strict=True):
+        rows.append([*times, slide.title, f"{{numref}}`{slide.figure}`" if slide.figure else ""])
     caption = "Minute plan of the lecture, slide by slide."
     return table(caption, ["90 minutes", "50 minutes", "message of the slide", "figure"], rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import editions
 import teaching
-from generated import Book, table, title
+from generated import Book, spans, table, title
 from opening import read_times, reading_minutes
 
 
@@ -29,6 +29,39 @@ def times(book: Book) -> str:
         "quiz questions",
     ]  # fmt: skip
     return table(caption, heads, rows)
+
+
+LAB = "lab"
+LENGTHS = 90, 50
+OPENING = 8  # minutes of a lab before its exercises
+
+
+def lab_plan(book: Book) -> str:
+    """Return the minute plan of the lab: its checked exercises between opening and discussion.
+
+    Raises
+    ------
+    SystemExit
+        If the exercises leave no time for a discussion.
+    """
+    told = teaching.read(LAB)
+    names = editions.of_chapter(f"book/{LAB}.ipynb")
+    minutes = dict(told.minutes)
+    steps = [("Open the notebook and run the cells above the exercises", "", (OPENING, OPENING))]
+    for number, label in enumerate(told.checks, 1):
+        short = minutes[label] * (label in told.short)
+        link = f"{{ref}}`{names[label]} <{label}>`"
+        steps.append((link, f"`check_{number}()`", (minutes[label], short)))
+    used = [sum(step[2][place] for step in steps) for place in (0, 1)]
+    left = (LENGTHS[0] - used[0], LENGTHS[1] - used[1])
+    if min(left) < 1:
+        raise SystemExit(f"The lab's exercises take {used} minutes of {LENGTHS}: shorten them.")
+    steps.append(
+        ("Compare the predictions with the last exercise; collect the notebooks", "", left)
+    )
+    when = spans([step[2] for step in steps])
+    rows = [[*span, *step[:2]] for span, step in zip(when, steps, strict=True)]
+    return table("Minute plan of the lab.", ["90 minutes", "50 minutes", "what", "check"], rows)
 
 
 def exercises(book: Book) -> str:

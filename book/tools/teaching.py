@@ -1,7 +1,7 @@
 """What a chapter's teaching file holds, ``book/teaching/CHAPTER.yml``: quiz, mistakes, minutes.
 
-The lab's file also has ``checks``: the labels of the exercises that ``check_1()``, ``check_2()``
-and so on judge, in their order.
+The lab's file also has ``checks``, the labels of the exercises that ``check_1()``, ``check_2()``
+and so on judge, in their order, and ``short``, those that fit into the short lab.
 
 The quiz becomes a section of the page, behind its exercises, when the site is laid out.  Numbers in
 it are not typed: an option's ``value`` is an expression, computed then, that takes the place of
@@ -73,6 +73,7 @@ class Teaching:
     mistakes: tuple[tuple[str, str], ...] = ()
     minutes: tuple[tuple[str, int], ...] = ()
     checks: tuple[str, ...] = ()
+    short: tuple[str, ...] = ()
 
 
 @lru_cache
@@ -139,10 +140,10 @@ def read(chapter: str, folder: Path = FOLDER) -> Teaching:
     if not file.exists():
         return Teaching()
     content = yaml.safe_load(file.read_text("utf-8")) or {}
-    if unknown := set(content) - {"quiz", "mistakes", "minutes", "checks"}:
+    if unknown := set(content) - {"quiz", "mistakes", "minutes", "checks", "short"}:
         raise TeachingError(
-            f"{file.name}: {sorted(unknown)}: unknown. A file has quiz, mistakes, minutes "
-            "and checks."
+            f"{file.name}: {sorted(unknown)}: unknown. A file has quiz, mistakes, minutes, "
+            "checks and short."
         )
     minutes = content.get("minutes", {})
     for label, count in minutes.items():
@@ -162,7 +163,7 @@ def read(chapter: str, folder: Path = FOLDER) -> Teaching:
         questions.append(Question(str(entry["question"]).strip(), mixed))
     return Teaching(
         tuple(questions), tuple(content.get("mistakes", {}).items()), tuple(minutes.items()),
-        tuple(content.get("checks", [])),
+        tuple(content.get("checks", [])), tuple(content.get("short", [])),
     )  # fmt: skip
 
 

@@ -73,9 +73,11 @@ def make(chapter: nbformat.NotebookNode, told: teaching.Teaching) -> nbformat.No
             _markdown(made, plain(text))
             continue
         title, label, body = exercise.groups()
-        minutes = dict(told.minutes)[label]
+        time = f"{dict(told.minutes)[label]} minutes"
         name = f"Exercise {numbers[label]}" if label in numbers else "If there is time"
-        _markdown(made, f"### {name}: {title} ({minutes} minutes)\n\n{plain(body).strip()}")
+        if label in numbers and label not in told.short:
+            time += ", not in the short lab"
+        _markdown(made, f"### {name}: {title} ({time})\n\n{plain(body).strip()}")
         if label not in numbers:
             _code(made, "")
             continue

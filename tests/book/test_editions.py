@@ -127,6 +127,9 @@ def test_students_do_not_see_what_is_kept_back_from_them() -> None:
     asked = page.replace("not for", "for")
     assert editions.cut_page(asked, "student") == "A\nB\nC\n"
     assert editions.cut_page(asked, "book") == editions.cut_page(asked, "instructor") == "A\nC\n"
+    answer = page.replace("not for students", "for instructors")
+    assert editions.cut_page(answer, "student") == editions.cut_page(answer, "book") == "A\nC\n"
+    assert editions.cut_page(answer, "instructor") == "A\nB\nC\n"
     front = (ROOT / "book" / "index.md").read_text("utf-8")
     said = editions.cut_page(front, "student")
     assert "What the thesis asked" in said and "What we found" not in said

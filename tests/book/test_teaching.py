@@ -81,7 +81,7 @@ def test_the_right_answer_stands_anywhere() -> None:
          "question 1: two options read the same."),
         (QUESTION + "  - {text: a}\n", "It must have text and why"),
         (QUESTION + '  - {text: "{value}", value: 1 / 0, why: b}\n', "cannot be computed"),
-        ("colour: red\n", "A file has quiz, mistakes, minutes and checks"),
+        ("colour: red\n", "A file has quiz, mistakes, minutes, checks and short"),
         ("minutes: {ex-a: soon}\n", "ex-a has minutes='soon'. Give a positive"),
         ("minutes: {ex-a: 0}\n", "ex-a has minutes=0. Give a positive"),
     ],
