@@ -282,7 +282,7 @@ def test_tables_that_are_added_to_maps_are_resampled(rng):
     assert torch.allclose(fine.position, prolong(model.position.detach()), atol=1e-6)
 
 
-@pytest.mark.filterwarnings("ignore:less than half")
+@pytest.mark.filterwarnings("ignore:copied, since")
 def test_a_network_made_for_the_new_size_takes_the_weights():
     """Growing patches leave the tokens as they are: equal outputs for a prolonged image."""
     model, x = Tokens((3, 4)), torch.rand(2, 1, 12, 16)
@@ -294,12 +294,17 @@ def test_a_network_made_for_the_new_size_takes_the_weights():
     )  # fmt: skip
     assert torch.allclose(grown(x.repeat_interleave(2, 2).repeat_interleave(2, 3)), model(x))
     assert report["embed.weight"].residual == 0 and report["position"].done == "kept"
+    model.embed.weight.requires_grad_(False)
+    model.head.eval()
     more = refine(model, (1, 12, 16), to=(16, 20), into=Tokens((4, 5)))
+    assert [p.requires_grad for p in more.parameters()] == [True, True, False, True, True, True]
+    assert more.training and not more.head.training
     assert more(torch.rand(2, 1, 16, 20)).shape == (2, 3)
     sentences = [
         (Tokens((6, 8), classes=2), "is added to tokens that are made in another way"),
         (small(), "is a weight of one of model and into, not of both"),
         (Tokens((3, 4)), "into does not run at"),
+        (Tokens((6, 8)).double(), "is torch.float32 on cpu in model and torch.float64 on cpu in"),
     ]
     for into, sentence in sentences:
         with pytest.raises(ValueError, match=sentence):
