@@ -131,6 +131,12 @@ def test_factor_two_is_the_thesis(kind, rng):
     assert torch.allclose(up.matrix @ down.matrix, torch.eye(3).double(), atol=1e-13) and up.exact
 
 
+def test_weights_do_not_grow_without_bound():
+    """Five cells and the factor 2 have an inverse map, by which white noise grows 12 times."""
+    assert kernel_map(5, Fraction(2)).matrix.norm() < 3
+    assert not kernel_map(5, Fraction(2)).exact and kernel_map(5, Fraction(1, 2)).exact
+
+
 @pytest.mark.parametrize(("old", "new"), [(7, 9), (9, 7), (12, 26), (5, 12), (3, 1)])
 @pytest.mark.parametrize("kind", ["bilinear", "constant"])
 def test_resampling_keeps_constants_and_mass(old, new, kind):
