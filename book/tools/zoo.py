@@ -2,8 +2,8 @@
 
 Classifiers, segmentation and video networks, and the backbones of detection, without weights and on
 the meta device, from 224 to 448 and to 288 pixels along a side (films of 112 pixels to 224 and 144,
-Inception of 299 to 598 and 384, SSD of 300 to 600 and 386).  Each result is written as it comes; a second run does what is
-missing or was refused.
+Inception of 299 to 598 and 384, SSD of 300 to 600 and 386).  Each result is written as it comes; a
+second run does what is missing or was refused.
 """
 
 from __future__ import annotations

@@ -284,7 +284,7 @@ def _change_resolution(
         result = copy_model(model if into is None else cast(Network, into))
         weights: dict[str, Tensor] = dict(result.named_parameters()) | dict(result.named_buffers())
         if into is not None:
-            _take_weights(model, weights)
+            _take_weights(model, result, weights)
         rows, overflown = [], []
         for row, change in plan.values():
             if change.axes:
@@ -415,25 +415,36 @@ def _check_model(model: nn.Module) -> None:
 
 
 def _check_into(model: nn.Module, into: nn.Module) -> None:
-    """Raise ValueError unless two networks hold weights of the same names."""
+    """Raise unless two networks hold weights of the same names, dtypes and devices."""
     if not isinstance(into, nn.Module):
         raise TypeError(f"into must be a torch.nn.Module, got a {type(into).__name__}.")
-    names = [[name for name, _ in net.named_parameters()] for net in (model, into)]
-    if set(names[0]) != set(names[1]):
-        first = min(set(names[0]) ^ set(names[1]))
+    ours, theirs = (dict(net.named_parameters()) for net in (model, into))
+    if ours.keys() != theirs.keys():
         raise ValueError(
-            f"{first} is a weight of one of model and into, not of both. Give a network of the "
-            "same class as into."
+            f"{min(ours.keys() ^ theirs.keys())} is a weight of one of model and into, not of "
+            "both. Give a network of the same class as into."
         )
+    for name, weight in ours.items():
+        kinds = [f"{w.dtype} on {w.device}" for w in (weight, theirs[name])]
+        if kinds[0] != kinds[1]:
+            raise ValueError(
+                f"{name} is {kinds[0]} in model and {kinds[1]} in into. Move into to the dtype and "
+                "the device of model."
+            )
 
 
-def _take_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Put the numbers of `model` into the weights of another network, where they have a place.
+def _take_weights(model: nn.Module, result: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Put numbers, ``requires_grad`` and modes of `model` into a network made for another size.
 
     Buffers of another size, such as the indices of relative positions, belong to the resolution.
     """
+    modules = dict(result.named_modules())
+    for name, module in model.named_modules():
+        if name in modules:
+            modules[name].training = module.training
     for name, weight in model.named_parameters():
         weights[name].data = weight.detach().clone()
+        weights[name].requires_grad_(weight.requires_grad)
     for name, buffer in model.named_buffers():
         if name in weights and weights[name].shape == buffer.shape:
             weights[name].data = buffer.detach().clone()

@@ -131,6 +131,12 @@ def test_factor_two_is_the_thesis(kind, rng):
     assert torch.allclose(up.matrix @ down.matrix, torch.eye(3).double(), atol=1e-13) and up.exact
 
 
+def test_weights_do_not_grow_without_bound():
+    """Five cells and the factor 2 have an inverse map, by which white noise grows 12 times."""
+    assert kernel_map(5, Fraction(2)).matrix.norm() < 3
+    assert not kernel_map(5, Fraction(2)).exact and kernel_map(5, Fraction(1, 2)).exact
+
+
 @pytest.mark.parametrize(("old", "new"), [(7, 9), (9, 7), (12, 26), (5, 12), (3, 1)])
 @pytest.mark.parametrize("kind", ["bilinear", "constant"])
 def test_resampling_keeps_constants_and_mass(old, new, kind):
@@ -282,7 +288,7 @@ def test_tables_that_are_added_to_maps_are_resampled(rng):
     assert torch.allclose(fine.position, prolong(model.position.detach()), atol=1e-6)
 
 
-@pytest.mark.filterwarnings("ignore:less than half")
+@pytest.mark.filterwarnings("ignore:copied, since")
 def test_a_network_made_for_the_new_size_takes_the_weights():
     """Growing patches leave the tokens as they are: equal outputs for a prolonged image."""
     model, x = Tokens((3, 4)), torch.rand(2, 1, 12, 16)
@@ -294,12 +300,17 @@ def test_a_network_made_for_the_new_size_takes_the_weights():
     )  # fmt: skip
     assert torch.allclose(grown(x.repeat_interleave(2, 2).repeat_interleave(2, 3)), model(x))
     assert report["embed.weight"].residual == 0 and report["position"].done == "kept"
+    model.embed.weight.requires_grad_(False)
+    model.head.eval()
     more = refine(model, (1, 12, 16), to=(16, 20), into=Tokens((4, 5)))
+    assert [p.requires_grad for p in more.parameters()] == [True, True, False, True, True, True]
+    assert more.training and not more.head.training
     assert more(torch.rand(2, 1, 16, 20)).shape == (2, 3)
     sentences = [
         (Tokens((6, 8), classes=2), "is added to tokens that are made in another way"),
         (small(), "is a weight of one of model and into, not of both"),
         (Tokens((3, 4)), "into does not run at"),
+        (Tokens((6, 8)).double(), "is torch.float32 on cpu in model and torch.float64 on cpu in"),
     ]
     for into, sentence in sentences:
         with pytest.raises(ValueError, match=sentence):
