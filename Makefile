@@ -47,7 +47,7 @@ test: ## unit tests, doctests, smoke runs, the built site, nbval on every chapte
 
 .PHONY: test-slow
 test-slow: editions slides ## what takes longer: kills in the middle, the editions, the slides, the PDF
-	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadscope -m slow tests
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist worksteal -m slow tests
 
 .PHONY: test-all
 test-all: test test-slow ## both (45 minutes at most)

@@ -16,9 +16,12 @@ sys.path.insert(0, str(ROOT / "book" / "tools"))
 
 import install  # noqa: E402
 
-PYTEST = ["-m", "pytest", "-n", "2", "--dist", "loadscope"]
-# The kernel is this environment's own Python, whatever the notebook or JUPYTER_PATH names.
-NBVAL = [*PYTEST, "-p", "no:cacheprovider", "--nbval", "--nbval-current-env"]
+PYTEST = ["-m", "pytest", "-n", "2", "--dist"]
+# Each process gets half of the tests in their order, then takes over what the other has left.
+TESTS = [*PYTEST, "worksteal"]
+# The cells of a chapter share a kernel.  It is this environment's own Python, whatever the notebook
+# or JUPYTER_PATH names.
+NBVAL = [*PYTEST, "loadscope", "-p", "no:cacheprovider", "--nbval", "--nbval-current-env"]
 SLOW_SUITES = ("lab", "book", "robustness")
 
 
@@ -30,7 +33,7 @@ def book() -> list[list[str]]:
 def test() -> list[list[str]]:
     """Build the book, then run every test of the code, the chapters and the site."""
     chapters = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("book/*.ipynb"))
-    return [*book(), [*PYTEST, "-m", "not slow"], [*NBVAL, *chapters]]
+    return [*book(), [*TESTS, "-m", "not slow"], [*NBVAL, *chapters]]
 
 
 def check() -> list[list[str]]:
@@ -40,7 +43,7 @@ def check() -> list[list[str]]:
         ["-m", "ruff", "check", "."],
         ["-m", "ruff", "format", "--check", "."],
         ["-m", "mypy"],
-        [*PYTEST, "-q", "-m", "not slow", "tests", *suites],
+        [*TESTS, "-q", "-m", "not slow", "tests", *suites],
     ]
 
 
