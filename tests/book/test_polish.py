@@ -31,7 +31,6 @@ def test_pictures_become_smaller_and_keep_their_pixels(site) -> None:
     polish(site)
     after = site / "_images" / "a.webp"
     assert after.stat().st_size < size and not (site / "_images" / "a.png").exists()
-    # It has fewer colours than are kept.
     assert Image.open(after).convert("RGB").tobytes() == before.tobytes()
     text = (site / "book" / "page.html").read_text()
     image = '<img loading="lazy" alt="A" src="../_images/a.webp">'
