@@ -61,10 +61,8 @@ def book(tmp_path_factory) -> Path:
         "format: jb-book\nroot: book/index\nparts:\n- caption: A part\n  chapters:\n"
         "  - file: book/experiment\n  - file: book/plain\n"
     )
-    for name in (
-        "_config.yml", "book/_ext/drop_thebe.py", "book/_ext/single_page.py",
-        "book/_static/favicon.svg", "book/references.bib",
-    ):  # fmt: skip
+    shutil.copytree(ROOT / "book" / "_ext", root / "book" / "_ext")
+    for name in ("_config.yml", "book/_static/favicon.svg", "book/references.bib"):
         (root / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, root / name)
     cells = ("parameters", PARAMETERS), ("verdict", CHECK)
