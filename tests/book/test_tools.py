@@ -259,10 +259,12 @@ def test_what_is_awaited_is_said_where_there_is_no_bar(tmp_path, monkeypatch, ca
 def test_a_site_with_a_warning_is_no_site(book: Path) -> None:
     html = book / "_build" / "html"
     page = book / "book" / "index.md"
+    whole = page.read_text("utf-8")
     page.write_text("# A book\n\nSee [nothing](nowhere.md).\n")
     html.mkdir(parents=True, exist_ok=True)
     assert tool(book, "execute").returncode == 0
     run = tool(book, "build_site")
+    page.write_text(whole, encoding="utf-8")  # the other tests read the same book
     assert run.returncode == 1 and "book/index.md:3: WARNING" in run.stderr
     assert not html.exists()
 
