@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -75,7 +76,9 @@ def grade(notebook: Path, name: str, limit: float, stop: threading.Event) -> Gra
         folder.mkdir()
         try:
             code_cells(notebook)
-            reason = _run(notebook.resolve(), folder, Path(work), limit, stop)
+            # A copy: its path does not lead to the other submissions.
+            copied = Path(shutil.copy(notebook, Path(work, "submission.ipynb")))
+            reason = _run(copied, folder, Path(work), limit, stop)
         except ValueError as error:
             reason = str(error)
         verdicts = tuple(_verdict(exercise, folder, reason) for exercise in EXERCISES)
