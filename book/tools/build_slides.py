@@ -77,6 +77,7 @@ STYLE = """/* Slides: dark text on white, left-aligned, figures as large as the 
 .reveal .long { position: absolute; top: -34px; right: 0; margin: 0; font-size: 0.6em; }
 .reveal .long { border: 1px solid #595959; border-radius: 4px; padding: 0.1em 0.5em; }
 .reveal li { margin: 0.35em 0; }
+.reveal img.lecture { max-height: 480px; } /* else a slide is two pages in print */
 .reveal .large { font-size: 1.3em; }
 .reveal .large p, .reveal .large dd { margin-top: 0.5em; }
 .reveal .large table { font-size: 1em; line-height: 1.7; }

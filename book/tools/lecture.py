@@ -127,7 +127,8 @@ def write(executed: Path, source: Path, last: str) -> None:
             picture = source / "lecture" / f"{slide.figure}.png"
             picture.parent.mkdir(exist_ok=True)
             picture.write_bytes(png)
-            parts.append(f"```{{image}} lecture/{picture.name}\n:alt: {alt}\n```")
+            options = f":alt: {alt}\n:class: lecture"
+            parts.append(f"```{{image}} lecture/{picture.name}\n{options}\n```")
             place = f"{chapter}.html#{make_id(slide.figure)}"
             parts.append(linked(f"[In the book: {chapter.replace('_', ' ')}](site:{place})"))
         elif slide.shown:  # words alone are read from the back row, too
