@@ -131,7 +131,8 @@ def write(executed: Path, source: Path, last: str) -> None:
             parts.append(f"```{{image}} lecture/{picture.name}\n{options}\n```")
             place = f"{chapter}.html#{make_id(slide.figure)}"
             parts.append(linked(f"[In the book: {chapter.replace('_', ' ')}](site:{place})"))
-        elif slide.shown:  # words alone are read from the back row, too
+            parts.append(linked(slide.shown))
+        else:  # words alone are read from the back row, too
             parts.append(f":::::{{container}} large\n{linked(slide.shown)}\n:::::")
         parts.append(notes([linked(slide.speech)]))
     parts.append(last)
