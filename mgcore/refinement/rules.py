@@ -116,6 +116,13 @@ def decide(
             change = of_dense(use, other)
         elif use.kind == "position table":
             change = of_table(use, other)
+            if use.weight in buffers and change.axes:
+                if into is None:
+                    raise ValueError(
+                        f"{use.weight} is a buffer with a number for each cell, and was computed "
+                        "for one size. Give a network that is made for the new size as into."
+                    )
+                change = Change("kept", "a buffer: that of into")
         else:
             change = of_convolution(use, other, stencils, ratios, prolongation)
             if use.weight in buffers and (change.axes or change.done == "copied"):

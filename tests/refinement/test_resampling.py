@@ -274,18 +274,32 @@ def test_tables_of_positions_are_resampled_and_class_tokens_keep_theirs():
     assert square(torch.rand(2, 1, 16, 16)).shape == (2, 3)
 
 
-def test_tables_that_are_added_to_maps_are_resampled(rng):
-    class Positions(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.position = nn.Parameter(torch.rand(2, 4, 6, generator=rng))
+class Positions(nn.Module):
+    """Adds a number to each cell: learned, or computed for one size."""
 
-        def forward(self, x):
-            return x + self.position
+    def __init__(self, grid, learned):
+        super().__init__()
+        table = torch.arange(float(2 * grid[0] * grid[1])).reshape(2, *grid)
+        if learned:
+            self.position = nn.Parameter(table)
+        else:
+            self.register_buffer("position", table)
 
-    model = Positions()
+    def forward(self, x):
+        return x + self.position
+
+
+def test_tables_that_are_added_to_maps_are_resampled():
+    model = Positions((4, 6), learned=True)
     fine = refine(model, (2, 4, 6))
-    assert torch.allclose(fine.position, prolong(model.position.detach()), atol=1e-6)
+    assert torch.allclose(fine.position, prolong(model.position.detach()), atol=1e-5)
+
+
+def test_tables_that_are_computed_belong_to_their_size():
+    model, made = (Positions(grid, learned=False) for grid in ((4, 6), (8, 12)))
+    with pytest.raises(ValueError, match=r"^position is a buffer with a number for each cell.*\.$"):
+        refine(model, (2, 4, 6))
+    assert torch.equal(refine(model, (2, 4, 6), into=made).position, made.position)
 
 
 @pytest.mark.filterwarnings("ignore:copied, since")
