@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 from html import escape
@@ -87,7 +88,11 @@ def write_stages(html: Path, edition: str = "book") -> None:
     Its pictures stand on the left and its controls on the right.
     """
     for one in EXPLORERS:
-        fragment = one.fragment()
+        numbers = itertools.count(1)
+        # The places that the links to challenges name.
+        fragment = re.sub(
+            "<li data-try", lambda _: f'<li id="try-{next(numbers)}" data-try', one.fragment()
+        )
         if edition == "student":
             fragment = fragment.replace(front.BEGIN, f"{front.BEGIN} data-predict-first")
         (html / "book" / f"play_{one.name}.html").write_text(
