@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from dataclasses import dataclass
 from html import escape
@@ -88,11 +87,10 @@ def write_stages(html: Path, edition: str = "book") -> None:
     Its pictures stand on the left and its controls on the right.
     """
     for one in EXPLORERS:
-        numbers = itertools.count(1)
+        head, *challenges = one.fragment().split("<li data-try")
         # The places that the links to challenges name.
-        fragment = re.sub(
-            "<li data-try", lambda _: f'<li id="try-{next(numbers)}" data-try', one.fragment()
-        )
+        marked = [f'<li id="try-{n}" data-try{rest}' for n, rest in enumerate(challenges, 1)]
+        fragment = "".join([head, *marked])
         if edition == "student":
             fragment = fragment.replace(front.BEGIN, f"{front.BEGIN} data-predict-first")
         (html / "book" / f"play_{one.name}.html").write_text(
