@@ -87,7 +87,10 @@ def write_stages(html: Path, edition: str = "book") -> None:
     Its pictures stand on the left and its controls on the right.
     """
     for one in EXPLORERS:
-        fragment = one.fragment()
+        head, *challenges = one.fragment().split("<li data-try")
+        # The places that the links to challenges name.
+        marked = [f'<li id="try-{n}" data-try{rest}' for n, rest in enumerate(challenges, 1)]
+        fragment = "".join([head, *marked])
         if edition == "student":
             fragment = fragment.replace(front.BEGIN, f"{front.BEGIN} data-predict-first")
         (html / "book" / f"play_{one.name}.html").write_text(

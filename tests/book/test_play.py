@@ -28,6 +28,7 @@ def test_a_stage_holds_its_explorer_and_students_predict_first(tmp_path: Path) -
     pages = {one: (tmp_path / "book" / f"play_{one.name}.html") for one in play.EXPLORERS}
     assert all("<h1>" in page.read_text("utf-8") for page in pages.values())
     text = pages[play.EXPLORERS[0]].read_text("utf-8")
+    assert all(f'id="try-{number}"' in text for number in (1, 2, 3))
     assert "data-predict-first" in text and 'href="play.html"' in text
 
 
