@@ -21,6 +21,7 @@ def built(html: Path) -> Path:
     return html
 
 
+@functools.cache
 def text_of(path: Path, solved: bool) -> str:
     """Return the text of a chapter's solutions, or of all the rest of it."""
     cells = notebooks.read(ROOT / path).cells

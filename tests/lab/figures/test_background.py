@@ -3,10 +3,9 @@
 import math
 from functools import cache
 
-import matplotlib as mpl
 import numpy as np
 import pytest
-from drawing import all_drawn
+from drawing import all_drawn, texts
 
 from mgcore.lab.figures import background
 
@@ -46,10 +45,6 @@ def drawn():
 
 def labelled(ax):
     return {line.get_label(): line for line in ax.lines if not line.get_label().startswith("_")}
-
-
-def texts(figure):
-    return [t.get_text() for t in figure.findobj(mpl.text.Text) if t.get_text().strip()]
 
 
 def test_every_digit_is_on_every_grid(drawn):

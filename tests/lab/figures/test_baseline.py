@@ -6,7 +6,7 @@ from functools import cache
 import matplotlib as mpl
 import numpy as np
 import pytest
-from drawing import all_drawn
+from drawing import all_drawn, texts
 
 from mgcore.lab.figures import baseline
 from mgcore.lab.figures.baseline import rise
@@ -87,10 +87,6 @@ def arrays():
 @pytest.fixture(scope="module")
 def drawn():
     return all_drawn(sample_figures())
-
-
-def texts(figure):
-    return [t.get_text() for t in figure.findobj(mpl.text.Text) if t.get_text().strip()]
 
 
 def test_rise_on_an_exponential_paraboloid():

@@ -5,7 +5,7 @@ from functools import cache
 import matplotlib as mpl
 import numpy as np
 import pytest
-from drawing import all_drawn
+from drawing import all_drawn, texts
 
 from mgcore.lab.figures import method
 from mgcore.lab.figures.method import LayerOutput, Subproblem
@@ -80,10 +80,6 @@ def data():
 @pytest.fixture(scope="module")
 def drawn():
     return all_drawn(sample_figures())
-
-
-def texts(figure):
-    return [t.get_text() for t in figure.findobj(mpl.text.Text) if t.get_text().strip()]
 
 
 def axes(figure):
