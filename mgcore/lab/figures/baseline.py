@@ -199,10 +199,12 @@ def accuracies(
     ax.xaxis.set_major_locator(MaxNLocator(8, integer=True, steps=[1, 2, 5, 10]))
     ax.set_xlabel("accuracy in %")
     ax.grid(axis="x")
-    look = {"color": style.MUTED, "marker": "o", "linestyle": "none", "markersize": 6}
+    dot: dict[str, Any] = {
+        "color": style.MUTED, "marker": "o", "linestyle": "none", "markersize": 6,
+    }  # fmt: skip
     handles = [
-        style.handle(**look | {"markerfacecolor": style.CARD}, label="validation"),
-        style.handle(**look, label="training"),
+        style.handle(**dot | {"markerfacecolor": style.CARD}, label="validation"),
+        style.handle(**dot, label="training"),
         style.handle(color=style.MUTED, linewidth=3, alpha=0.5, label="gap"),
     ]
     handles += [style.handle(**THESIS)] * bool(thesis)
@@ -235,7 +237,7 @@ def classifier_blocks(arrays: Arrays) -> Figure:
     measured, noise = roughness(blocks), white_noise_roughness(side)
     title = f"Roughness of {len(blocks)} weight maps ({side}×{side}) of the coarse classifier"
     figure = style.card(3.9, title)
-    left, right = figure.subfigures(1, 2, width_ratios=(1.75, 1))
+    left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(1.75, 1))[0]
     ax = left.subplots()
     for label in range(10):
         values = measured[classes == label]
