@@ -237,7 +237,7 @@ def classifier_blocks(arrays: Arrays) -> Figure:
     measured, noise = roughness(blocks), white_noise_roughness(side)
     title = f"Roughness of {len(blocks)} weight maps ({side}×{side}) of the coarse classifier"
     figure = style.card(3.9, title)
-    left, right = np.ravel(figure.subfigures(1, 2, width_ratios=(1.75, 1)))
+    left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(1.75, 1))[0]
     ax = left.subplots()
     for label in range(10):
         values = measured[classes == label]
