@@ -94,7 +94,7 @@ def results_table(
     )
     if thesis:
         how += " The thesis's numbers are means of 20 trials after epochs 1 and 10."
-    columns = ["start", *(f"{images}\nepoch {epoch}" for images, epoch in places)]
+    columns = ["initialisation", *(f"{images}\nepoch {epoch}" for images, epoch in places)]
     return Table(columns, rows, f"{caption} {how}".strip())
 
 
@@ -214,7 +214,7 @@ def two_stage_table(
         rows.append(row)
     heads = ("training\nepoch 1", "val.\nepoch 1", "val.\nlast")
     stages = ("classifier", "network")
-    columns = ["start", *(f"{stage},\n{head}" for stage in stages for head in heads)]
+    columns = ["initialisation", *(f"{stage},\n{head}" for stage in stages for head in heads)]
     how = f"Accuracy in %: {trials_of(len(trials))}, so there is no interval."
     if len(trials) > 1:
         how = f"Accuracy in %: mean of {len(trials)} trials ± half-width of its 95 % interval."
