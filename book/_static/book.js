@@ -63,6 +63,8 @@
       html.replace(/<(span|div) class="math[^"]*"[^>]*>[^]*?<\/\1>/g, " … "), anchor);
   }
 
+  /* What an opened fold shows may scroll: the theme lets the keyboard reach it when it measures again. */
+  document.addEventListener("toggle", () => dispatchEvent(new Event("resize")), true);
   addEventListener("hashchange", reveal);
   addEventListener("DOMContentLoaded", () => { readableSearch(); addSwitch(); reveal(); });
 })();

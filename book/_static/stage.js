@@ -3,8 +3,13 @@
   "use strict";
   const root = document.documentElement;
   const stored = () => { try { return localStorage.getItem("theme"); } catch { return null; } };
-  const dark = stored() === "dark" || (stored() !== "light" && matchMedia("(prefers-color-scheme: dark)").matches);
-  root.dataset.theme = dark ? "dark" : "light";
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  const follow = () => {
+    const dark = stored() === "dark" || (stored() !== "light" && system.matches);
+    root.dataset.theme = dark ? "dark" : "light";
+  };
+  follow();
+  system.addEventListener("change", follow);
   addEventListener("DOMContentLoaded", () => {
     const full = document.querySelector("[data-stage=full]");
     full.hidden = !root.requestFullscreen;

@@ -17,7 +17,6 @@ IMAGE = re.compile(r"<img\b[^>]*>")
 # A figure, and the link to its file that Sphinx puts around some.
 FILE = re.compile(r'((?:src|href)="[^"]*?_images/([^"/]+))\.png"')
 LAZY = '<img loading="lazy"'
-ROUNDED = [5 * round(level / 5) for level in range(256)]
 SIDEBAR = '<div id="pst-primary-sidebar" '
 # The arrow in the contents that unfolds the pages below one; the theme gives it no name.
 OPENER, BELOW = '<summary><span class="toctree-toggle"', "Pages below this one"
@@ -56,11 +55,8 @@ def polish(html: Path) -> None:
 
 
 def lighten(file: Path) -> bool:
-    """Replace a PNG by a WebP of 52 levels a channel, if that is smaller; say whether it was.
-
-    No level moves by more than 2 of 255, and greys stay grey; the file is a fifth smaller.
-    """
-    picture = Image.open(file).convert("RGB").point(ROUNDED * 3)
+    """Replace a PNG by a lossless WebP, if that is smaller; say whether it was."""
+    picture = Image.open(file).convert("RGB")
     packed = io.BytesIO()
     picture.save(packed, "webp", lossless=True, quality=80, method=4)
     if len(packed.getvalue()) >= file.stat().st_size:

@@ -23,6 +23,15 @@ PAGES = sorted(p.relative_to(HTML).as_posix() for p in HTML.glob("book/*.html"))
 ]
 WIDTHS, THEMES = (1280, 390), ("light", "dark")
 COLOURS = ["color-contrast", "link-in-text-block"]
+# Ends when the keyboard can reach every output that scrolls, or after 5 s: axe-core then complains.
+REACHABLE = """async () => {
+    const late = () => [...document.querySelectorAll("div.output.text_html")]
+        .some((e) => e.scrollWidth > e.clientWidth && e.tabIndex !== 0);
+    for (let k = 0; k < 50 && late(); k++) await new Promise((done) => setTimeout(done, 100));
+}"""
+SETTLED = """async () => {
+    for (const one of document.getAnimations()) await one.finished.catch(() => 0);
+}"""
 PATIENCE = 300_000  # ms: a long chapter's formulas take a minute on a machine that is busy
 LIMIT = 350  # kB that a page may ask for beyond the theme and MathJax; figures keep all colours
 # Rules of axe-core that the theme breaks, with the elements and the reason. Ours: none.
@@ -118,7 +127,10 @@ class Visit:
         )
         if width != self.width:
             self.page.set_viewport_size({"width": width, "height": 900})
-            self.page.wait_for_timeout(400)  # the theme looks for what scrolls 300 ms later
+            # The theme looks for what scrolls 300 ms later, or when the machine has time for it.
+            self.page.wait_for_timeout(400)
+            self.page.evaluate(REACHABLE)
+        self.page.evaluate(SETTLED)  # colours change over a moment
         self.where, self.width = f"{theme}, {width} px: ", width
         assert self.page.evaluate("document.documentElement.scrollWidth") <= width, self.where
 

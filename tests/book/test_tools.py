@@ -62,6 +62,8 @@ def book(tmp_path_factory) -> Path:
         "  - file: book/experiment\n  - file: book/plain\n"
     )
     shutil.copytree(ROOT / "book" / "_ext", root / "book" / "_ext")
+    for explorer in (ROOT / "book").glob("*_explorer.html"):
+        shutil.copy(explorer, root / "book")
     for name in ("_config.yml", "book/_static/favicon.svg", "book/references.bib"):
         (root / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, root / name)

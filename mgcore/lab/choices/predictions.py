@@ -42,6 +42,7 @@ BASE = DEMONSTRATION  # 8×8 to 16×16 stroke digits, fine training on smoothed 
 BASE_TRIALS = 20
 TRIALS = 10  # of each setting, other trials than those of the base
 FIRST = 100  # the number of their first trial
+LEAST = 5  # trials of a setting that are shown
 KERNELS = 256  # random kernels over which δ is averaged
 
 
@@ -252,12 +253,12 @@ class Outcome(NamedTuple):
 
 
 def read_outcomes(folder: Path) -> list[Outcome]:
-    """Return the predictions that have at least two trials, beside their outcomes."""
+    """Return the predictions of settings with at least :data:`LEAST` trials, beside outcomes."""
     rows = []
     for name, prediction in read_json(folder / "predictions.json").items():
         files = sorted((folder / "outcomes" / name).glob("trial-*.json"))
         trials = [read_json(file) for file in files]
-        if len(trials) < 2:
+        if len(trials) < LEAST:
             continue
         for condition, drop in prediction["drop"].items():
             mean, half = interval(t[condition]["smoothed"] - t[condition]["other"] for t in trials)

@@ -24,6 +24,7 @@ from PIL import Image
 from mgcore.lab.verdict.agreement import interval
 
 WIDTH = 7.0  # inches: the text width of the site
+LEVELS = [5 * round(level / 5) for level in range(256)]
 DPI = 150  # sharp where a page shows the 7 inches on 770 pixels of a dense screen
 SHOWN = 110  # pixels an inch on the page
 
@@ -88,8 +89,9 @@ def png(figure: Figure) -> bytes:
     """Return the figure as a small PNG, without the version that matplotlib would add."""
     raw = io.BytesIO()
     figure.savefig(raw, format="png", dpi=DPI, metadata={"Software": None})
-    # All colours stay: with fewer, one band of a scale becomes grey and its neighbour does not.
-    picture = Image.open(raw).convert("RGB")
+    # 52 levels a channel: the file is a fifth smaller, no level moves by more than 2 of 255, and
+    # greys stay grey.  A palette of 256 colours turned one band of a scale grey, its neighbour not.
+    picture = Image.open(raw).convert("RGB").point(LEVELS * 3)
     packed = io.BytesIO()
     picture.save(packed, format="png", optimize=True)
     return packed.getvalue()

@@ -79,6 +79,7 @@ def test_outcomes_stand_beside_their_predictions(folder, monkeypatch):
     monkeypatch.setattr(predictions, "SETTINGS", settings)
     monkeypatch.setattr(predictions, "BASE", small)
     monkeypatch.setattr(predictions, "TRIALS", 2)
+    monkeypatch.setattr(predictions, "LEAST", 2)
     with pytest.raises(RecordError):
         predictions.outcomes(folder, 1)
     predictions.predict(folder)
