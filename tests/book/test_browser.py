@@ -29,9 +29,10 @@ REACHABLE = """async () => {
         .some((e) => e.scrollWidth > e.clientWidth && e.tabIndex !== 0);
     for (let k = 0; k < 50 && late(); k++) await new Promise((done) => setTimeout(done, 100));
 }"""
-SETTLED = """async () => {
-    for (const one of document.getAnimations()) await one.finished.catch(() => 0);
-}"""
+SETTLED = """() => Promise.race([
+    Promise.all(document.getAnimations().map((a) => a.finished.catch(() => 0))).then(() => 0),
+    new Promise((done) => setTimeout(done, 1000)),  // some never end
+])"""
 PATIENCE = 300_000  # ms: a long chapter's formulas take a minute on a machine that is busy
 LIMIT = 350  # kB that a page may ask for beyond the theme and MathJax; figures keep all colours
 # Rules of axe-core that the theme breaks, with the elements and the reason. Ours: none.
