@@ -201,6 +201,9 @@ def read_arguments(given: list[str] | None) -> argparse.Namespace:
     across = command("across", "run the missing parts of training across scales, on MNIST")
     across.add_argument("folder", type=Path, help="of its results: a file a network and seed")
     workers(across)
+    sizes = command("size-change", "run the missing parts of the change of image size, on MNIST")
+    sizes.add_argument("folder", type=Path, help="of its results: a file a change and seed")
+    workers(sizes)
     maps = command("propagation", "pass digits through trained networks, on MNIST")
     maps.add_argument("folder", type=Path, help="of its results: a file a study")
     sweep = command("sharpness", "classify images between smoothed and original, on MNIST")
@@ -474,6 +477,15 @@ def _across(options: argparse.Namespace) -> int:
     return DONE
 
 
+def _size_change(options: argparse.Namespace) -> int:
+    from mgcore.lab.scales.size_change import read_size_changes, run_size_changes
+
+    run_size_changes(options.folder, options.workers)
+    seeds = read_size_changes(options.folder)
+    print(f"{options.folder}: {sum(map(len, seeds.values()))} results")
+    return DONE
+
+
 def _propagation(options: argparse.Namespace) -> int:
     from mgcore.lab.pages.propagation_explorer import read_propagation, run_propagation
 
@@ -529,8 +541,8 @@ def _calibrate(options: argparse.Namespace) -> int:
 COMMANDS = {
     "list": _list, "plan": _plan, "run": _run, "verify": _verify, "bench": _bench,
     "calibrate": _calibrate, "multiverse": _multiverse, "across": _across,
-    "propagation": _propagation, "sharpness": _sharpness, "gpu-day": _gpu_day,
-    "grade": _grade, "predictions": _predictions,
+    "size-change": _size_change, "propagation": _propagation, "sharpness": _sharpness,
+    "gpu-day": _gpu_day, "grade": _grade, "predictions": _predictions,
 }  # fmt: skip
 
 

@@ -442,7 +442,7 @@ def preparation_table(studies: Studies, caption: str = "") -> Table:
         studies, CONDITIONS, "preparation", dict.fromkeys(("original", "prolonged"), 1)
     )
     return Table(
-        ["trained on", "validated on\nimages as they are", "validated on\nP R x"], rows,
+        ["trained on", "validated on\noriginal images", "validated on\nsmoothed images"], rows,
         f"{caption} Validation accuracy in % after the last epoch. {_INTERVALS}".strip(),
     )  # fmt: skip
 

@@ -1,0 +1,50 @@
+"""The figure and the table of the change of image size show what is recorded."""
+
+import numpy as np
+
+from mgcore.lab.figures.your_network import LOOKS, size_change_plot
+from mgcore.lab.pages.size_change import size_change_table
+from mgcore.lab.scales.size_change import CHANGES, METHODS
+
+
+def results():
+    """Accuracies that differ by seed, method and stage; one seed diverged."""
+    found = {}
+    for place, name in enumerate(CHANGES):
+        found[name] = [
+            {"old": 90.0 + seed, "accuracy": {
+                m: [20.0 + 5 * k + seed, 40.0 + 5 * k + seed, 60.0 + 5 * k + seed + place]
+                for k, m in enumerate(METHODS)}}
+            for seed in range(3)
+        ]  # fmt: skip
+    found["strokes-28-56"][0]["accuracy"]["random"] = [None, None, None]
+    return found
+
+
+def test_a_mark_before_and_a_mark_after_for_each_method():
+    axes = size_change_plot(results(), "Title").axes[: len(CHANGES)]
+    for place, ax in enumerate(axes):
+        for k, method in enumerate(METHODS):
+            (line,) = [
+                one for one in ax.lines
+                if one.get_color() == LOOKS[method].colour and len(one.get_xdata()) == 2
+                and list(one.get_ydata()) == [k, k] and one.get_linestyle() == "-"
+            ]  # fmt: skip
+            if (place, method) == (0, "random"):
+                expected = [(10 + 41 + 42) / 3, (10 + 81 + 82) / 3]
+            else:
+                expected = [21 + 5 * k, 61 + 5 * k + place]
+            np.testing.assert_allclose(line.get_xdata(), expected)
+    labels = [[t.get_text() for t in ax.get_yticklabels()] for ax in axes]
+    assert [column[1] for column in labels] == [
+        "least squares" if name in ("strokes-28-42", "mnist-20-28") else "Galerkin kernels"
+        for name in CHANGES
+    ]
+
+
+def test_the_table_has_every_accuracy_with_its_interval():
+    table = size_change_table(results())
+    assert len(table.rows) == 3 * len(CHANGES)
+    assert table.rows[0][:4] == ["stroke digits, 28 → 56", "91.0 ± 2.5", "0", "21.0 ± 2.5"]
+    assert table.rows[2][2:4] == ["3", "61.0 ± 2.5"]
+    assert "Seeds: 3." in table.caption
