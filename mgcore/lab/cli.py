@@ -478,11 +478,10 @@ def _across(options: argparse.Namespace) -> int:
 
 
 def _size_change(options: argparse.Namespace) -> int:
-    from mgcore.lab.scales.size_change import read_size_changes, run_size_changes
+    from mgcore.lab.scales.size_change import run_size_changes
 
     run_size_changes(options.folder, options.workers)
-    seeds = read_size_changes(options.folder)
-    print(f"{options.folder}: {sum(map(len, seeds.values()))} results")
+    print(f"{options.folder}: {len(list(options.folder.glob('*.json')))} files")
     return DONE
 
 

@@ -403,12 +403,16 @@ def test_the_multiverse_runs_what_is_missing_and_counts_universes(tmp_path, monk
     assert capsys.readouterr().out == f"{tmp_path}: 8 universes\n"
 
 
-def test_training_across_scales_runs_what_is_missing(tmp_path, monkeypatch, capsys):
-    from mgcore.lab.scales import work_grid
-
+@pytest.mark.parametrize(
+    ("command", "module", "runner"),
+    [("across", "work_grid", "run_work_grid"), ("size-change", "size_change", "run_size_changes")],
+)
+def test_experiments_on_two_grids_run_what_is_missing(
+    command, module, runner, tmp_path, monkeypatch, capsys
+):
     asked = []
-    monkeypatch.setattr(work_grid, "run_work_grid", lambda *given: asked.append(given))
+    monkeypatch.setattr(f"mgcore.lab.scales.{module}.{runner}", lambda *given: asked.append(given))
     (tmp_path / "pooled-0.json").write_text("{}")
-    assert main(["across", str(tmp_path), "--workers", "2"]) == 0
+    assert main([command, str(tmp_path), "--workers", "2"]) == 0
     assert asked == [(tmp_path, 2)]
     assert capsys.readouterr().out == f"{tmp_path}: 1 files\n"
