@@ -101,6 +101,37 @@ class Hierarchy:
             images = restrict(images, len(self.shapes[0]) - 1)
         return images
 
+    def loss(self, images: Tensor, labels: Tensor, level: int, loss: Loss) -> Tensor:
+        """Return the loss of images of the finest grid on the grid `level`.
+
+        Parameters
+        ----------
+        images : Tensor, shape (count, channels, *grid)
+            On the finest grid.
+        labels : Tensor, shape (count, ...)
+            Where they are maps, as many times finer than the outputs as the finest grid is finer
+            than `level`, they are restricted as the images are.
+        level : int
+        loss : callable
+            From outputs and labels to their mean loss.
+
+        Raises
+        ------
+        ValueError
+            If maps would have to be restricted that hold integers.
+        """
+        outputs = self(self.restricted(images, level), level)
+        axes = len(self.shapes[0]) - 1
+        finer = tuple(n * 2**level for n in outputs.shape[-axes:])
+        if level and labels.ndim > axes and outputs.ndim > axes and labels.shape[-axes:] == finer:
+            if not labels.is_floating_point():
+                raise ValueError(
+                    f"labels are maps of {labels.dtype}, whose classes have no mean over cells. "
+                    "Pass class probabilities: F.one_hot(labels).movedim(-1, 1).float()."
+                )
+            labels = self.restricted(labels, level)
+        return loss(outputs, labels)
+
     def cells(self, level: int) -> float:
         """Return the cost of an image on a grid: its cells as a share of the finest grid's."""
         return 0.5 ** (level * (len(self.shapes[0]) - 1))
@@ -133,7 +164,8 @@ def joint_loss(
     grids : Hierarchy
     images : Tensor, shape (count, channels, *grid)
         On the finest grid.
-    labels : Tensor
+    labels : Tensor, shape (count, ...)
+        Maps are restricted with the images, see :meth:`Hierarchy.loss`.
     shares : sequence of float, optional
         Weight of each grid, the finest first; by default equal weights of sum 1.
     loss : callable
@@ -149,10 +181,7 @@ def joint_loss(
         raise ValueError(
             f"shares must be {1 + grids.depth} numbers, one for each grid, got {shares}."
         )
-    terms = [
-        share * loss(grids(grids.restricted(images, level), level), labels)
-        for level, share in enumerate(shares)
-    ]
+    terms = [share * grids.loss(images, labels, level, loss) for level, share in enumerate(shares)]
     return sum(terms[1:], terms[0])
 
 
@@ -173,7 +202,8 @@ def multilevel_loss(
     ----------
     grids : Hierarchy
     batches : sequence of (images, labels)
-        One for each grid, the finest first; all images on the finest grid.
+        One for each grid, the finest first; all images, and labels that are maps, on the finest
+        grid.
     loss : callable
         Mean over the images of a batch.
 
@@ -194,9 +224,9 @@ def multilevel_loss(
         )
     total: Tensor | None = None
     for level, (images, labels) in enumerate(batches):
-        term = loss(grids(grids.restricted(images, level), level), labels)
+        term = grids.loss(images, labels, level, loss)
         if level < grids.depth:
-            term = term - loss(grids(grids.restricted(images, level + 1), level + 1), labels)
+            term = term - grids.loss(images, labels, level + 1, loss)
         total = term if total is None else total + term
     assert total is not None  # there is at least one grid
     return total

@@ -102,6 +102,54 @@ def test_the_telescoping_sum_is_unbiased(stencils, data):
     assert (estimates - exact).abs().amax(1).min() > 1e-3 * exact.abs().max()  # each one errs
 
 
+def filters(axes):
+    """A network from maps to maps, with a coarser grid inside."""
+    conv, pool = ((nn.Conv1d, nn.AvgPool1d), (nn.Conv2d, nn.AvgPool2d))[axes - 1]
+    torch.manual_seed(1)
+    return nn.Sequential(
+        conv(1, 3, 3, padding=1), nn.Tanh(), pool(2), nn.Upsample(scale_factor=2),
+        conv(3, 2, 3, padding=1),
+    ).double()  # fmt: skip
+
+
+@pytest.mark.parametrize("axes", [1, 2])
+def test_maps_are_restricted_with_the_images(axes, rng):
+    model, shape = filters(axes), (1, *[8] * axes)
+    images = torch.randn(4, *shape, generator=rng, dtype=torch.float64)
+    targets = torch.randn(4, 2, *shape[1:], generator=rng, dtype=torch.float64)
+    grids = Hierarchy(model, shape, 1)
+    losses = [F.mse_loss(model(images), targets)]
+    coarse = restrict(images, axes), restrict(targets, axes)
+    losses.append(F.mse_loss(grids(coarse[0], level=1), coarse[1]))
+    found = joint_loss(grids, images, targets, (0.25, 0.75), F.mse_loss)
+    assert torch.allclose(found, 0.25 * losses[0] + 0.75 * losses[1], rtol=1e-14, atol=0)
+    halves = [(images[k::2], targets[k::2]) for k in range(2)]
+    one = multilevel_loss(grids, [halves[0], halves[1]], F.mse_loss)
+    pair = [F.mse_loss(grids(restrict(x, axes), 1), restrict(y, axes)) for x, y in halves]
+    assert torch.allclose(one, F.mse_loss(model(halves[0][0]), halves[0][1]) - pair[0] + pair[1])
+
+
+def test_numbers_for_each_image_are_no_maps_even_if_they_are_as_many_as_cells(rng):
+    """Regression of 8 numbers from a signal of 8 cells."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv1d(1, 2, 3, padding=1), nn.Flatten(), nn.Linear(16, 8)).double()
+    signals = torch.randn(3, 1, 8, generator=rng, dtype=torch.float64)
+    targets = torch.randn(3, 8, generator=rng, dtype=torch.float64)
+    grids = Hierarchy(model, (1, 8), 1)
+    found = joint_loss(grids, signals, targets, (0, 1), F.mse_loss)
+    assert torch.equal(found, F.mse_loss(grids(restrict(signals, 1), 1), targets))
+
+
+def test_maps_of_classes_are_refused_and_of_probabilities_accepted(rng):
+    model, images = filters(2), torch.randn(4, 1, 8, 8, generator=rng, dtype=torch.float64)
+    classes = torch.randint(2, (4, 8, 8), generator=rng)
+    grids = Hierarchy(model, (1, 8, 8), 1)
+    with pytest.raises(ValueError, match="Pass class probabilities"):
+        joint_loss(grids, images, classes)
+    probabilities = F.one_hot(classes).movedim(-1, 1).double()
+    assert torch.isfinite(joint_loss(grids, images, probabilities))
+
+
 def test_equal_batches_telescope_to_the_fine_loss(data):
     model = small()
     grids = Hierarchy(model, (1, 8, 8), 2)

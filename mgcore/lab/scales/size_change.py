@@ -23,7 +23,8 @@ from mgcore.data.images import load_digits, normalise, split
 from mgcore.data.strokes import stroke_digits
 from mgcore.lab.records.files import read_json
 from mgcore.lab.run.pending import run_missing
-from mgcore.lab.scales.work_grid import PILOT_SEED, accuracy, best_rates
+from mgcore.lab.scales.tasks import accuracy
+from mgcore.lab.scales.work_grid import PILOT_SEED, best_rates
 from mgcore.lab.trial.phases import stream
 from mgcore.lab.verdict.agreement import interval
 from mgcore.refinement.module import refine

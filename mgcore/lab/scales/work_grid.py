@@ -16,7 +16,6 @@ from statistics import fmean
 from typing import Any, NotRequired, TypedDict, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mgcore.lab.records.files import read_json
@@ -39,7 +38,7 @@ class Point(TypedDict):
     way: str  # the strategy's name
     budget: int  # inputs of the fine grid
     rate: float  # learning rate on the fine grid
-    accuracy: float | None  # of validation inputs, in percent; None where training diverged
+    accuracy: float | None  # score of validation inputs, in percent; None where training diverged
     work: NotRequired[float]  # of the budget, what was used; the first records of films lack it
     flops: float
     seconds: float
@@ -82,6 +81,10 @@ def train_with_budget(
     spent : list of Spent
         For each grid, the coarse one first.
     """
+    rate = task.coarse_rate if rate is None else rate
+    if rate is None:
+        raise ValueError("This task has no learning rate of its own. Pass one as rate.")
+    coarse_rate = rate if task.coarse_rate is None else task.coarse_rate
     order = stream(seed, budget, task.order)
     descent = partial(torch.optim.SGD, momentum=MOMENTUM, nesterov=True)
     axes, side = strategy.coarse_axes, data.training.shape[-1]
@@ -93,11 +96,13 @@ def train_with_budget(
     spent = []
     if coarse:
         inputs = task.coarsen(data.training, axes)
-        level = Level(inputs, data.labels, round(coarse / 0.5 ** len(axes)))
-        loss: Callable[..., Tensor] = F.cross_entropy
+        maps = data.labels.ndim > 1
+        labels = task.coarsen(data.labels, axes) if maps else data.labels
+        level = Level(inputs, labels, round(coarse / 0.5 ** len(axes)))
+        loss: Callable[..., Tensor] = task.loss
         if strategy.penalty:
-            loss = partial(_penalised, model=model, weight=strategy.penalty)
-        coarse_optimizer = partial(descent, lr=task.coarse_rate)
+            loss = partial(_penalised, loss=loss, model=model, weight=strategy.penalty)
+        coarse_optimizer = partial(descent, lr=coarse_rate)
         spent.append(train(model, level, order, optimizer=coarse_optimizer, loss=loss))
         model = refine(
             model, inputs.shape[1:], stencils=strategy.stencils,
@@ -105,29 +110,30 @@ def train_with_budget(
         )  # fmt: skip
         if strategy.kernel_map:
             map_kernels(model, strategy.kernel_map)
-    fine_optimizer = partial(descent, lr=task.coarse_rate if rate is None else rate)
+    fine_optimizer = partial(descent, lr=rate)
     optimizer = with_warmup(fine_optimizer, strategy.warmup) if strategy.warmup else fine_optimizer
     level = Level(data.training, data.labels, budget - coarse)
-    spent.append(train(model, level, order, scheme=strategy.scheme, below=1, optimizer=optimizer))
+    grids = max(1, len(strategy.scheme.batches) - 1)
+    spent.append(
+        train(
+            model, level, order, scheme=strategy.scheme, below=grids, optimizer=optimizer,
+            loss=task.loss,
+        )
+    )  # fmt: skip
     return model, spent
 
 
-def _penalised(outputs: Tensor, labels: Tensor, model: nn.Module, weight: float) -> Tensor:
-    return F.cross_entropy(outputs, labels) + weight * galerkin_growth(model)
+def _penalised(
+    outputs: Tensor, labels: Tensor, loss: Callable[..., Tensor], model: nn.Module, weight: float
+) -> Tensor:
+    return loss(outputs, labels) + weight * galerkin_growth(model)
 
 
-def accuracy(model: nn.Module, inputs: Tensor, labels: Tensor, batch: int = 100) -> float:
-    """Return the percentage of inputs that are classified correctly."""
-    with torch.no_grad():
-        classes = torch.cat([model(some).argmax(1) for some in inputs.split(batch)])
-    return 100 * float((classes == labels).double().mean())
-
-
-def validation_accuracy(model: nn.Module, data: Data) -> float | None:
-    """Return the validation accuracy in percent, None if a weight is not finite."""
+def validation_score(model: nn.Module, task: Task, data: Data) -> float | None:
+    """Return the score on validation inputs in percent, None if a weight is not finite."""
     if not all(torch.isfinite(w).all() for w in model.parameters()):
         return None
-    return accuracy(model, data.validation, data.validation_labels)
+    return task.score(model, data.validation, data.validation_labels)
 
 
 def pilot(task: Task, data: Data | None = None) -> dict[str, dict[str, float]]:
@@ -139,8 +145,8 @@ def pilot(task: Task, data: Data | None = None) -> dict[str, dict[str, float]]:
     return {
         name: {
             str(rate): fmean(
-                validation_accuracy(
-                    train_with_budget(strategy, task, budget, data, PILOT_SEED, rate)[0], data
+                validation_score(
+                    train_with_budget(strategy, task, budget, data, PILOT_SEED, rate)[0], task, data
                 )
                 or 0.0
                 for budget in task.pilot_budgets
@@ -170,7 +176,7 @@ def run_seed(
             model, spent = train_with_budget(strategy, task, budget, data, seed, rates[way])
             points.append({
                 "way": way, "budget": budget, "rate": rates[way],
-                "accuracy": validation_accuracy(model, data),
+                "accuracy": validation_score(model, task, data),
                 "work": float(sum(one.work * (math.prod(one.shape[1:]) / cells) for one in spent)),
                 "flops": sum(one.flops for one in spent),
                 "seconds": round(sum(one.seconds for one in spent), 3),

@@ -20,7 +20,7 @@ from mgcore.lab.scales.size_change import (
     run_size_changes,
     start,
 )
-from mgcore.lab.scales.work_grid import accuracy
+from mgcore.lab.scales.tasks import accuracy
 
 SMALL = Change("strokes", 8, 16)
 
