@@ -159,6 +159,12 @@ class Scheme:
             need = "one positive number for each grid" if many else "one positive number"
             raise ValueError(f"batches of kind={self.kind!r} must be {need}, got {self.batches}.")
 
+    def step_work(self, axes: int) -> float:
+        """Return the work of a full step on grids with `axes` axes, in images of the finest."""
+        depth = {"fine": 0, "joint": self.depth, "multilevel": len(self.batches) - 1}[self.kind]
+        counts = _counts(self.kind, list(self.batches), depth)
+        return sum(n * 0.5 ** (level * axes) for level, n in enumerate(counts))
+
     def grids(self, model: nn.Module, shape: tuple[int, ...], below: int) -> Hierarchy:
         """Return the grids of a step, with at most `below` coarser ones."""
         depth = {"fine": 0, "joint": self.depth, "multilevel": len(self.batches) - 1}[self.kind]

@@ -73,13 +73,28 @@ def galerkin_growth(model: nn.Module) -> Tensor:
     return reduce(torch.add, parts)
 
 
-def with_warmup(optimizer: Optimizer, steps: int) -> Optimizer:
-    """Return an optimizer whose learning rate rises linearly over its first `steps` steps."""
+def with_linear_rate(optimizer: Optimizer, start: float, end: float, steps: int) -> Optimizer:
+    """Return an optimizer whose learning rate changes linearly over its first `steps` steps.
+
+    Parameters
+    ----------
+    optimizer : callable
+        From parameters to a ``torch.optim.Optimizer``.
+    start, end : float
+        Factors of the learning rate, between 0 and 1; `start` is positive.
+    steps : int
+        After these, the factor stays at `end`.
+    """
 
     def make(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         made = optimizer(parameters)
-        schedule = torch.optim.lr_scheduler.LinearLR(made, 1 / steps, 1.0, steps - 1)
+        schedule = torch.optim.lr_scheduler.LinearLR(made, start, end, steps)
         made.register_step_post_hook(lambda *_: schedule.step())
         return made
 
     return make
+
+
+def with_warmup(optimizer: Optimizer, steps: int) -> Optimizer:
+    """Return an optimizer whose learning rate rises linearly over its first `steps` steps."""
+    return with_linear_rate(optimizer, 1 / steps, 1.0, steps - 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -26,6 +26,7 @@ from mgcore.lab.trial.phases import stream
 from mgcore.thesis.network import ThesisCNN
 from mgcore.thesis.resnet import ResNet
 
+SEEDS = 5
 TRAINING, VALIDATION, FINE_SIDE = 5_000, 2_000, 28
 BUDGETS = (625, 1_250, 2_500, 5_000, 10_000)  # images of the fine grid
 VARIANT_BUDGETS = (1_250, 5_000)
@@ -199,6 +200,10 @@ class Task:
     coarse_rate : float or None
         Learning rate on the coarse grid, the same for every strategy; None for that of the fine
         grid.
+    decay : bool
+        Whether every strategy's learning rate falls linearly to 0 over its whole budget, the work
+        on the coarse grid included.  Otherwise it is constant on each grid.
+    seeds : int
     coarsen : callable
         From inputs and the axes that become coarse to inputs on the coarse grid.
     order : str
@@ -218,6 +223,8 @@ class Task:
     rates: tuple[float, ...] = (0.03, 0.01, 0.003, 0.001, 0.0003)
     pilot_budgets: tuple[int, ...] = (625, 2_500)
     coarse_rate: float | None = 0.01
+    decay: bool = False
+    seeds: int = SEEDS
     coarsen: Callable[[Tensor, tuple[int, ...]], Tensor] = coarsen_digits
     order: str = "order"
     loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy
@@ -234,6 +241,23 @@ IMAGE_TASKS: dict[str, Task] = {
     "pooled": Task(draw_digits, partial(ThesisCNN, pooling=True)),
     "resnet": Task(draw_digits, partial(ResNet, width=12, depth=3, h=0.5)),
 }
+# In IMAGE_TASKS, a strategy that starts on the coarse grid has two learning rates and the fine grid
+# alone has one.  Here every strategy has the same schedule.
+EQUAL_SCHEDULES: dict[str, Task] = {
+    "resnet-decay": replace(
+        IMAGE_TASKS["resnet"],
+        plan=(
+            (
+                {name: STRATEGIES[name] for name in (
+                    "fine only", "copied", "Galerkin, bilinear", "multilevel, copied",
+                )},
+                (1_250, 2_500, 5_000, 10_000, 20_000),
+            ),
+        ),
+        rates=(0.1, 0.03, 0.01, 0.003, 0.001, 0.0003), pilot_budgets=(2_500, 10_000),
+        coarse_rate=None, decay=True, seeds=10,
+    )
+}  # fmt: skip
 DENOISING_TASKS: dict[str, Task] = {
     name: Task(
         draw_noisy_digits, network,
@@ -243,7 +267,7 @@ DENOISING_TASKS: dict[str, Task] = {
     )
     for name, network in (("unet", UNet), ("filter", ResidualFilter))
 }  # fmt: skip
-TASKS: dict[str, Task] = IMAGE_TASKS | DENOISING_TASKS | {
+TASKS: dict[str, Task] = IMAGE_TASKS | EQUAL_SCHEDULES | DENOISING_TASKS | {
     "film": Task(
         draw_films, film_network, ((FILM_STRATEGIES, FILM_BUDGETS),),
         # Larger rates than for images, because means over the film make gradients small.

@@ -20,16 +20,21 @@ from torch import Tensor, nn
 
 from mgcore.lab.records.files import read_json
 from mgcore.lab.run.pending import run_missing
-from mgcore.lab.scales.kernel_maps import galerkin_growth, map_kernels, with_warmup
+from mgcore.lab.scales.kernel_maps import (
+    galerkin_growth,
+    map_kernels,
+    with_linear_rate,
+    with_warmup,
+)
 from mgcore.lab.scales.strategies import Strategy
 from mgcore.lab.scales.tasks import TASKS, Data, Task
 from mgcore.lab.trial.phases import stream
 from mgcore.refinement.module import refine
-from mgcore.train.budgeted import Level, Spent, train
+from mgcore.train.budgeted import Level, Optimizer, Scheme, Spent, train
 
-SEEDS = 5
 PILOT_SEED = 1_000
 MOMENTUM = 0.9
+COARSE_BATCH = Scheme().batches[0]  # images of a step on the coarse grid
 
 
 class Point(TypedDict):
@@ -102,7 +107,10 @@ def train_with_budget(
         loss: Callable[..., Tensor] = task.loss
         if strategy.penalty:
             loss = partial(_penalised, loss=loss, model=model, weight=strategy.penalty)
-        coarse_optimizer = partial(descent, lr=coarse_rate)
+        coarse_optimizer: Optimizer = partial(descent, lr=coarse_rate)
+        if task.decay:
+            steps = max(1, level.budget // COARSE_BATCH)
+            coarse_optimizer = with_linear_rate(coarse_optimizer, 1, 1 - coarse / budget, steps)
         spent.append(train(model, level, order, optimizer=coarse_optimizer, loss=loss))
         model = refine(
             model, inputs.shape[1:], stencils=strategy.stencils,
@@ -110,8 +118,12 @@ def train_with_budget(
         )  # fmt: skip
         if strategy.kernel_map:
             map_kernels(model, strategy.kernel_map)
-    fine_optimizer = partial(descent, lr=rate)
-    optimizer = with_warmup(fine_optimizer, strategy.warmup) if strategy.warmup else fine_optimizer
+    optimizer: Optimizer = partial(descent, lr=rate)
+    if strategy.warmup:
+        optimizer = with_warmup(optimizer, strategy.warmup)
+    if task.decay:
+        steps = int((budget - coarse) / strategy.scheme.step_work(data.training.ndim - 2))
+        optimizer = with_linear_rate(optimizer, 1 - coarse / budget, 0, max(1, steps))
     level = Level(data.training, data.labels, budget - coarse)
     grids = max(1, len(strategy.scheme.batches) - 1)
     spent.append(
@@ -195,14 +207,15 @@ def _seed_job(name: str, seed: int, rates: dict[str, float]) -> dict[str, Any]:
     return dict(run_seed(name, TASKS[name], seed, rates))
 
 
-def run_work_grid(folder: Path, workers: int | None = None, seeds: int = SEEDS) -> None:
+def run_work_grid(folder: Path, workers: int | None = None) -> None:
     """Run the pilots and seeds of every task whose files are absent from a folder."""
     pilots = [(folder / f"rates-{name}.json", (name,)) for name in TASKS]
     for one in run_missing(_pilot_job, pilots, workers):
         print(f"{one['network']}: {best_rates(one['accuracy'])}", flush=True)
     jobs = (
         (folder / f"{name}-{seed}.json", (name, seed, read_rates(folder, name)))
-        for seed, name in itertools.product(range(seeds), TASKS)
+        for seed, name in itertools.product(range(max(t.seeds for t in TASKS.values())), TASKS)
+        if seed < TASKS[name].seeds
     )
     for one in run_missing(_seed_job, jobs, workers):
         print(f"{one['network']}, seed {one['seed']}: {one['seconds']:.0f} s", flush=True)

@@ -3,6 +3,7 @@
 import math
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -86,6 +87,28 @@ def test_the_score_of_noisy_digits_is_the_noise_that_is_removed(name, noisy):
     assert task.score(nn.Identity(), noisy.validation, noisy.validation_labels) == pytest.approx(0)
     model, _ = train_with_budget(task.strategies["fine only"], task, 400, noisy, 0, 0.1)
     assert task.score(model, noisy.validation, noisy.validation_labels) > 5
+
+
+@pytest.mark.parametrize("name", ["fine only", "copied", "multilevel, copied"])
+def test_with_decay_the_rate_falls_linearly_with_the_work_of_both_grids(name, monkeypatch):
+    task, rates, descend = TASKS["resnet-decay"], [], torch.optim.SGD.step
+    images = draw_digits(0, 640, 2, "strokes")  # more than are needed: every batch is whole
+
+    def step(self, closure=None):
+        rates.append(self.param_groups[0]["lr"])
+        return descend(self, closure)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", step)
+    # 320 images of work: coarse steps of 32/4 = 8, fine ones of 32, multilevel ones of 18.
+    train_with_budget(task.strategies[name], task, 320, images, 0, 0.5)
+    work, expected = 0.0, []
+    coarse = {"fine only": 0}.get(name, 8)
+    fine = {"multilevel, copied": 18}.get(name, 32)
+    for each in [8] * coarse + [fine] * (len(rates) - coarse):
+        expected.append(0.5 * (1 - work / 320))
+        work += each
+    np.testing.assert_allclose(rates, expected, rtol=0.02, atol=0.004)
+    assert len(rates) == coarse + -(-(320 - 8 * coarse) // fine) - (fine == 18)
 
 
 def test_strategies_share_their_coarse_network(images, monkeypatch):
