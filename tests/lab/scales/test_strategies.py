@@ -107,7 +107,8 @@ def test_with_decay_the_rate_falls_linearly_with_the_work_of_both_grids(name, mo
     for each in [8] * coarse + [fine] * (len(rates) - coarse):
         expected.append(0.5 * (1 - work / 320))
         work += each
-    np.testing.assert_allclose(rates, expected, rtol=0.02, atol=0.004)
+    step = 0.5 * fine / 320  # the budget is no whole number of fine steps
+    np.testing.assert_allclose(rates, expected, atol=0.25 * step, rtol=0)
     assert len(rates) == coarse + -(-(320 - 8 * coarse) // fine) - (fine == 18)
 
 
