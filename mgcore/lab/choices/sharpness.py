@@ -2,7 +2,8 @@
 
 A trained network classifies x_t = P R x + t (x − P R x): at t = 0 the smoothed images P R x of its
 training, at t = 1 the original images.  No weight changes with t, so a change of accuracy is
-caused by the part of an image that P R removes.  A record stores no weights, so its trials are run
+caused by the part of an image that P R removes.  As a control, other perturbations of the same norm
+are added to P R x.  A record stores no weights, so its trials are run
 again, and each rerun must agree with the record.  ``python -m mgcore sharpness
 book/records/sharpness`` makes the book's files, on MNIST.
 """
@@ -20,6 +21,7 @@ import torch
 from torch import Tensor
 
 from mgcore.data.images import Digits, normalise, prepare
+from mgcore.grids import prolong, restrict
 from mgcore.lab.protocol import Protocol
 from mgcore.lab.records.checkpoints import default_cache
 from mgcore.lab.records.files import RecordError, read_json, records_folder
@@ -37,6 +39,15 @@ TIERS = ("paper", "class")  # of which the first that is recorded is shown
 CONDITIONS = ("transfer", "multigrid")  # copied and Galerkin initialisation
 BETWEEN = tuple(k / 20 for k in range(21))  # from the smoothed to the original images
 STEPS = (-0.5, -0.25, *BETWEEN, 1.25, 1.5)  # t
+# What is added to P R x, by image with the norm of x − P R x.  The explanation says that Galerkin
+# networks lose more accuracy than copied ones where P R removes the perturbation (the first three),
+# and not where P R keeps it.
+PERTURBATIONS = {
+    "removed": "the part x − P R x that P R removes from the image",
+    "exchanged": "this part of another image",
+    "rough": "the part that P R removes from white noise",
+    "smooth": "white noise on the coarse grid, prolonged",
+}
 SHOWN = 0  # the trial whose answers to ten digits are kept
 LEVELS = 1000  # the value that stands for probability 1
 
@@ -122,6 +133,55 @@ def accuracy_by_sharpness(
     return accuracy
 
 
+def perturbations(smoothed: Tensor, original: Tensor, prolongation: str, seed: int) -> list[Tensor]:
+    """Return a perturbation of every kind of :data:`PERTURBATIONS`, each as large as x − P R x.
+
+    Parameters
+    ----------
+    smoothed, original : Tensor, shape (count, 1, n, n)
+        P R x and x.
+    prolongation : {"bilinear", "constant"}
+    seed : int
+        Of the white noise.
+
+    Returns
+    -------
+    list of Tensor, shape (count, 1, n, n)
+        Image by image with the Euclidean norm of x − P R x.
+    """
+    draws = torch.Generator().manual_seed(seed)
+    noise = torch.randn(original.shape, generator=draws, dtype=torch.float64).to(original)
+    removed = original - smoothed
+    kinds = {
+        "removed": removed, "exchanged": removed.roll(1, 0),
+        "rough": noise - prolong(restrict(noise), prolongation),
+        "smooth": prolong(restrict(noise), prolongation),
+    }  # fmt: skip
+    norm = removed.flatten(1).norm(dim=1)
+    return [
+        kinds[name] * (norm / kinds[name].flatten(1).norm(dim=1)).reshape(-1, 1, 1, 1)
+        for name in PERTURBATIONS
+    ]
+
+
+def accuracy_by_perturbation(
+    protocol: Protocol, kept: KeptTrial, trial: int
+) -> dict[str, dict[str, float]]:
+    """Return the validation accuracy in percent by condition and kind of perturbation."""
+    smoothed, original = _both_preparations(protocol, kept)
+    objective, labels = protocol.objective("fine"), kept.fine_images.validation_labels
+    added = perturbations(smoothed, original, protocol.prolongation, trial)
+    return {
+        condition: {
+            name: evaluate(
+                objective, kept.phases[condition].weights, smoothed + change, labels
+            )["accuracy"]
+            for name, change in zip(PERTURBATIONS, added, strict=True)
+        }
+        for condition in CONDITIONS
+    }  # fmt: skip
+
+
 @torch.no_grad()
 def answers_by_sharpness(
     protocol: Protocol, kept: KeptTrial, steps: Sequence[float] = STEPS
@@ -184,7 +244,8 @@ def sharpness(
     dict
         What is written to a file: ``study``, ``trial``, ``protocol``; ``agreement``, how the rerun
         compares with the record; ``steps`` and by condition ``accuracy``, the validation accuracy
-        in percent at each step, and ``training``, the training accuracy after the last epoch.
+        in percent at each step, ``perturbed``, the same for each perturbation, and ``training``,
+        the training accuracy after the last epoch.
         For trial :data:`SHOWN` also ``answers``.
 
     Raises
@@ -218,6 +279,7 @@ def sharpness(
             "agreement": outcome.sentence,
             "steps": list(STEPS),
             "accuracy": accuracy_by_sharpness(protocol, kept),
+            "perturbed": accuracy_by_perturbation(protocol, kept, trial),
             "training": {
                 condition: result["metrics"][condition][-1]["training_accuracy"]
                 for condition in CONDITIONS
@@ -267,6 +329,8 @@ class Sweep(NamedTuple):
         Values of t.
     accuracy : dict of ndarray, shape (trials, k)
         By condition, in percent.
+    perturbed : dict of dict of ndarray, shape (trials,)
+        By condition and kind of perturbation, in percent.
     trials : list of int
     answers : Answers
         Of trial :data:`SHOWN`.
@@ -275,6 +339,7 @@ class Sweep(NamedTuple):
     study: str
     steps: np.ndarray
     accuracy: dict[str, np.ndarray]
+    perturbed: dict[str, dict[str, np.ndarray]]
     trials: list[int]
     answers: Answers
 
@@ -299,6 +364,13 @@ def read_sharpness(folder: Path) -> Sweep:
         shown["study"],
         np.array(shown["steps"]),
         {name: np.array([c["accuracy"][name] for c in contents]) for name in CONDITIONS},
+        {
+            name: {
+                kind: np.array([c["perturbed"][name][kind] for c in contents])
+                for kind in PERTURBATIONS
+            }
+            for name in CONDITIONS
+        },
         [content["trial"] for content in contents],
         shown["answers"],
     )

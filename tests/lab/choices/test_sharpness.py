@@ -11,9 +11,11 @@ from mgcore.grids import prolong, restrict
 from mgcore.lab.choices import sharpness as module
 from mgcore.lab.choices.sharpness import (
     CONDITIONS,
+    PERTURBATIONS,
     STEPS,
     answers_by_sharpness,
     pack,
+    perturbations,
     read_sharpness,
     sharpness,
     unpack,
@@ -83,6 +85,38 @@ def test_accuracies_and_answers_between_are_the_networks(recorded, content):
             assert content["accuracy"][condition][k] == pytest.approx(float(right))
             likely = logits[places].softmax(1).detach().numpy()
             assert np.abs(probabilities[c, k] - likely).max() <= 0.00051
+
+
+def test_perturbations_have_the_norm_of_what_is_removed_and_the_content_they_name(recorded):
+    kept = recorded[1]
+    smoothed, x = blended(kept, 0.0), blended(kept, 1.0)
+    added = dict(zip(PERTURBATIONS, perturbations(smoothed, x, "bilinear", 0), strict=True))
+    norms = (x - smoothed).flatten(1).norm(dim=1)
+    for change in added.values():
+        torch.testing.assert_close(change.flatten(1).norm(dim=1), norms)
+    torch.testing.assert_close(added["removed"], x - smoothed)
+    parallel = [
+        torch.nn.functional.cosine_similarity(a.flatten(), b.flatten(), 0)
+        for a, b in zip(added["exchanged"], (x - smoothed).roll(1, 0), strict=True)
+    ]
+    assert min(parallel) > 1 - 1e-12
+    coarse = {name: restrict(change).norm() / norms.norm() for name, change in added.items()}
+    # R halves the norm of a smooth image, which has a quarter of the cells on the coarse grid.
+    assert float(coarse["smooth"]) > 0.4 > 0.2 > float(coarse["rough"])
+
+
+def test_accuracies_under_perturbations_are_the_networks(recorded, content):
+    _, kept, _ = recorded
+    labels, smoothed = kept.fine_images.validation_labels, blended(kept, 0.0)
+    added = perturbations(smoothed, blended(kept, 1.0), "bilinear", 0)
+    for condition in CONDITIONS:
+        values = content["perturbed"][condition]
+        assert list(values) == list(PERTURBATIONS)
+        assert values["removed"] == content["accuracy"][condition][STEPS.index(1)]
+        for name, change in zip(PERTURBATIONS, added, strict=True):
+            logits = forward(kept.phases[condition].weights, smoothed + change, False)
+            right = 100 * (logits.argmax(1) == labels).double().mean()
+            assert values[name] == pytest.approx(float(right))
 
 
 def test_another_run_than_the_recorded_one_is_refused(recorded, tmp_path):

@@ -25,7 +25,7 @@ def swept():
         "transfer": np.array([[90.0, 91, 89], [92, 91, 91]]),
         "multigrid": np.array([[70.0, 95, 40], [60, 93, 50]]),
     }
-    return Sweep("study-class", np.array([-0.5, 0, 1]), accuracy, [0, 1], {})
+    return Sweep("study-class", np.array([-0.5, 0, 1]), accuracy, {}, [0, 1], {})
 
 
 @cache
