@@ -141,7 +141,7 @@
     for (const button of root.querySelectorAll("[data-pick]")) {
       button.setAttribute("aria-pressed", String(Number(button.dataset.pick) === digit));
     }
-    find("[data-told]").textContent = `Of these ten digits, ${sharpness(t)}: ${CONDITIONS.map((name) => `${NAMES[name]} has ${right[name]} right`).join(", ")}.`;
+    find("[data-told]").textContent = `Of all held-out digits at this sharpness: ${CONDITIONS.map((name) => `${NAMES[name]} ${current.accuracy[name].toFixed(1)} % right`).join(", ")}. Of the ten digits shown: ${CONDITIONS.map((name) => `${NAMES[name]} ${right[name]}`).join(", ")}; ten are too few to compare networks.`;
     clearTimeout(timer); /* A screen reader hears where the reader stopped, not every step. */
     timer = setTimeout(() => { find("[role=status]").textContent = asking() ? "" : summary(current); }, 300);
   }

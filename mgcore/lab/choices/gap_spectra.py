@@ -40,15 +40,18 @@ def _rings(n: int) -> np.ndarray:
     return np.maximum(k[:, None], k[None, :])
 
 
-def power(images: np.ndarray) -> Spectrum:
-    """Return the share of the power of images in each ring.
+def power(images: np.ndarray, kernels: np.ndarray | None = None) -> Spectrum:
+    """Return the share of the power of images, or of the response of kernels to them, in each ring.
 
     Parameters
     ----------
     images : ndarray, shape (count, n, n)
+    kernels : ndarray, shape (..., 3, 3), optional
     """
     n = images.shape[-1]
     energy = (np.abs(np.fft.fft2(images)) ** 2).mean(axis=0)
+    if kernels is not None:
+        energy = energy * response(kernels, n)
     rings = np.bincount(_rings(n).ravel(), weights=energy.ravel())
     return Spectrum(np.arange(len(rings)) / (n / 2), rings / rings.sum())
 
@@ -72,21 +75,30 @@ def gain(kernels: np.ndarray, n: int) -> Spectrum:
     return Spectrum(np.arange(len(squares)) / (n / 2), np.sqrt(squares / slow))
 
 
+def output_power(kernels: np.ndarray, images: np.ndarray) -> float:
+    """Return the mean square response of a layer of kernels to images, over cells and kernels.
+
+    Parameters
+    ----------
+    kernels : ndarray, shape (..., 3, 3)
+    images : ndarray, shape (count, n, n)
+        Taken as periodic.
+    """
+    n = images.shape[-1]
+    squares = (np.abs(np.fft.fft2(images)) ** 2).mean(axis=0)
+    return float((response(kernels, n) * squares).sum()) / n**4  # Parseval
+
+
 def unseen(kernels: np.ndarray, images: np.ndarray, seen: np.ndarray) -> float:
-    """Return the power of K (x − P R x) relative to that of K P R x for a layer K of kernels.
+    """Return the power ratio: that of K (x − P R x) over that of K P R x for a layer K of kernels.
 
     Parameters
     ----------
     kernels : ndarray, shape (..., 3, 3)
     images, seen : ndarray, shape (count, n, n)
-        x and P R x, taken as periodic.
+        x and P R x.
     """
-    h = response(kernels, images.shape[-1])
-
-    def output_power(x: np.ndarray) -> float:
-        return float((h * (np.abs(np.fft.fft2(x)) ** 2).mean(axis=0)).sum())
-
-    return output_power(images - seen) / output_power(seen)
+    return output_power(kernels, images - seen) / output_power(kernels, seen)
 
 
 Cells = dict[str, tuple[float, float]]  # (ours, thesis's) in percent, by the cell's name

@@ -12,6 +12,9 @@ x_t = P R x + t (x − P R x), for which δ is proportional to t, gives the loss
 function of δ in one setting (:data:`BASE`); the same function, read at the disturbance of another
 setting, is the prediction for that setting.
 
+A prediction has one curve for each initialisation, so that it does not test whether δ alone decides
+across initialisations; :func:`losses_at_equal_disturbance` does.
+
 The order matters: ``base`` runs the sweep, ``predict`` writes the predictions, which are committed,
 and ``outcomes`` runs the settings.  ``predict`` refuses to run once an outcome exists.
 """
@@ -184,10 +187,7 @@ def predict(folder: Path) -> dict[str, Any]:
             )
             if not 0 <= ratio <= max(STEPS):
                 raise RecordError(f"{name}: τ = {ratio:.2f} lies outside the recorded steps.")
-            drops = [
-                float(np.interp([0.0, ratio], one["steps"], one["accuracy"][condition]) @ [1, -1])
-                for one in trials
-            ]
+            drops = _losses(trials, condition, ratio)
             mean, half = interval(drops)
             assert half is not None
             found[name]["drop"][condition] = {
@@ -252,8 +252,44 @@ class Outcome(NamedTuple):
         return abs(self.observed - self.predicted) <= self.half
 
 
+def _losses(trials: list[dict[str, Any]], condition: str, t: float) -> list[float]:
+    """Return the loss of accuracy from P R x to x_t in each trial of the base, in points."""
+    return [
+        float(np.interp([0.0, t], one["steps"], one["accuracy"][condition]) @ [1, -1])
+        for one in trials
+    ]
+
+
+class Loss(NamedTuple):
+    """Loss of accuracy from P R x to x_t in the base, in points: mean and 95 % half-width."""
+
+    condition: str
+    t: float
+    mean: float
+    half: float
+
+
+def losses_at_equal_disturbance(folder: Path) -> list[Loss]:
+    """Return the losses of both initialisations of the base at the disturbance of copied at t = 1.
+
+    If the disturbance alone decided the loss, they would be equal.
+    """
+    trials = [read_json(file) for file in sorted((folder / "base").glob("trial-*.json"))]
+    size = {c: _disturbance_of(Setting("", BASE), c) for c in CONDITIONS}
+    found = []
+    for condition in CONDITIONS:
+        t = size["transfer"] / size[condition]
+        mean, half = interval(_losses(trials, condition, t))
+        assert half is not None
+        found.append(Loss(condition, t, mean, half))
+    return found
+
+
 def read_outcomes(folder: Path) -> list[Outcome]:
-    """Return the predictions of settings with at least :data:`LEAST` trials, beside outcomes."""
+    """Return the predictions of settings with at least :data:`LEAST` trials, beside outcomes.
+
+    The half-width of a prediction is that for as many trials as there are.
+    """
     rows = []
     for name, prediction in read_json(folder / "predictions.json").items():
         files = sorted((folder / "outcomes" / name).glob("trial-*.json"))
@@ -263,6 +299,8 @@ def read_outcomes(folder: Path) -> list[Outcome]:
         for condition, drop in prediction["drop"].items():
             mean, half = interval(t[condition]["smoothed"] - t[condition]["other"] for t in trials)
             assert half is not None
-            numbers = (drop["tau"], drop["mean"], drop["half"], mean, half, len(trials))
+            fewer = np.sqrt((1 + BASE_TRIALS / len(trials)) / (1 + BASE_TRIALS / TRIALS))
+            predicted = (drop["tau"], drop["mean"], drop["half"] * float(fewer))
+            numbers = (*predicted, mean, half, len(trials))
             rows.append(Outcome(prediction["text"], condition, *numbers))
     return rows

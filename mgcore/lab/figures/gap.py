@@ -132,7 +132,7 @@ def mechanism(
             spectrum.frequency, spectrum.values, color=look.colour, linestyle=look.line,
             linewidth=1.8, label=look.label,
         )  # fmt: skip
-    middle.set(title="gain of the first layer", xlabel="frequency", ylabel="relative to 0")
+    middle.set(title="gain of the first layer", xlabel="frequency", ylabel="gain / gain at frequency 0")
     middle.set_ylim(bottom=0)
     middle.legend(loc="upper left")
     for ax in (left, middle):
@@ -145,11 +145,11 @@ def mechanism(
             textcoords="offset points", va="center",
         )  # fmt: skip
     right.set(yticks=range(len(shares)), yticklabels=[LOOKS[name].label for name in shares])
-    right.set(title="response to x − P R x", xlabel="power in % of that to P R x")
+    right.set(title="power ratio", xlabel="removed part / smoothed, %")
     right.margins(x=0.3)
     right.invert_yaxis()
     style.note(
-        figure, "Frequency in half waves per pixel, the larger of both directions.\n"
+        figure, "Frequency 1: the fastest wave of the fine grid, +1, −1, in either direction.\n"
         "Shaded: frequencies above the Nyquist frequency of the coarse grid.",
     )  # fmt: skip
     return figure
@@ -185,7 +185,8 @@ def generalization_gaps(
         counts = sorted({len(trials) for trials in records.values()})
         ax.set_title(f"{heading} ({' and '.join(map(str, counts))} trials)")
         ax.set(
-            yticks=range(len(CONDITIONS)), yticklabels=list(reversed(CONDITIONS)), xlabel="points"
+            yticks=range(len(CONDITIONS)), xlabel="points",
+            yticklabels=[LOOKS[arm].label for arm in reversed(CONDITIONS)],
         )
         ax.set_ylim(-0.5, len(CONDITIONS) - 0.5)
         ax.axvline(0, color=style.MUTED, linewidth=0.8)

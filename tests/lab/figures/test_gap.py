@@ -53,7 +53,7 @@ def test_a_gap_is_drawn_at_its_mean_with_the_thesis_beside_it():
     }
     figure = gap.generalization_gaps(panels)
     left, right = figure.axes
-    assert [t.get_text() for t in left.get_yticklabels()] == ["multigrid", "transfer", "new"]
+    assert [t.get_text() for t in left.get_yticklabels()] == ["Galerkin", "copied", "random"]
     for ax, table, lanes in ((left, TABLE_4_1, 1), (right, TABLE_4_2, 2)):
         drawn = [float(line.get_xdata()[0]) for line in ax.lines if len(line.get_xdata()) == 1]
         assert sum(x == pytest.approx(16.0) for x in drawn) == 3 * lanes  # 91 − 75
