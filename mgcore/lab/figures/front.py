@@ -9,10 +9,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mgcore.lab.choices.sharpness import CONDITIONS
 from mgcore.lab.figures import style
 from mgcore.lab.figures.style import LOOKS
+from mgcore.lab.protocol import CONDITION_NAMES
 
-NAMES = {"transfer": "copied", "multigrid": "Galerkin"}
+NAMES = {name: CONDITION_NAMES[name] for name in CONDITIONS}  # of the two networks
 WIDE = 0.2  # of an image, as a part of the way from smoothed to sharp
 
 

@@ -19,7 +19,6 @@ from mgcore.lab.records.schema import Trial
 from mgcore.lab.verdict.metrics import cell
 
 Trials = Sequence[Trial]
-NAMES = {"transfer": "copied", "multigrid": "Galerkin"}
 
 
 @style.styled
@@ -88,7 +87,7 @@ def sharpness(sweep: Sweep) -> Figure:
         ax.plot(sweep.steps, values.T, color=look.colour, linewidth=0.8, alpha=0.5)
         ax.plot(sweep.steps, mean, color=look.colour, linestyle=look.line, linewidth=2.4)
         ax.annotate(
-            NAMES[name], (sweep.steps[-1], mean[-1]), xytext=(5, 0), textcoords="offset points",
+            look.label, (sweep.steps[-1], mean[-1]), xytext=(5, 0), textcoords="offset points",
             va="center", color=look.colour, fontweight="bold", annotation_clip=False,
         )  # fmt: skip
     for t, words in ((0.0, "smoothed images"), (1.0, "original images")):
@@ -132,7 +131,9 @@ def mechanism(
             spectrum.frequency, spectrum.values, color=look.colour, linestyle=look.line,
             linewidth=1.8, label=look.label,
         )  # fmt: skip
-    middle.set(title="gain of the first layer", xlabel="frequency", ylabel="gain / gain at frequency 0")
+    middle.set(
+        title="gain of the first layer", xlabel="frequency", ylabel="relative to frequency 0"
+    )
     middle.set_ylim(bottom=0)
     middle.legend(loc="upper left")
     for ax in (left, middle):
@@ -145,7 +146,7 @@ def mechanism(
             textcoords="offset points", va="center",
         )  # fmt: skip
     right.set(yticks=range(len(shares)), yticklabels=[LOOKS[name].label for name in shares])
-    right.set(title="power ratio", xlabel="removed part / smoothed, %")
+    right.set(title="power ratio", xlabel="removed / seen, in %")
     right.margins(x=0.3)
     right.invert_yaxis()
     style.note(
@@ -185,7 +186,8 @@ def generalization_gaps(
         counts = sorted({len(trials) for trials in records.values()})
         ax.set_title(f"{heading} ({' and '.join(map(str, counts))} trials)")
         ax.set(
-            yticks=range(len(CONDITIONS)), xlabel="points",
+            yticks=range(len(CONDITIONS)),
+            xlabel="points",
             yticklabels=[LOOKS[arm].label for arm in reversed(CONDITIONS)],
         )
         ax.set_ylim(-0.5, len(CONDITIONS) - 0.5)

@@ -21,6 +21,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter
 from PIL import Image
 
+from mgcore.lab.protocol import CONDITION_NAMES
 from mgcore.lab.verdict.agreement import interval
 
 WIDTH = 7.0  # inches: the text width of the site
@@ -48,9 +49,9 @@ class Look:
 # measures both).
 LOOKS = {
     "coarse": Look("#757575", "s", ":", "coarse network"),
-    "new": Look("#0077bb", "o", "--", "random"),
-    "transfer": Look("#cc5500", "^", (0, (6, 1.5, 1, 1.5)), "copied"),
-    "multigrid": Look("#5b0f4f", "v", "-", "Galerkin"),
+    "new": Look("#0077bb", "o", "--", CONDITION_NAMES["new"]),
+    "transfer": Look("#cc5500", "^", (0, (6, 1.5, 1, 1.5)), CONDITION_NAMES["transfer"]),
+    "multigrid": Look("#5b0f4f", "v", "-", CONDITION_NAMES["multigrid"]),
 }
 
 # The same looks for curves that belong to no network.

@@ -20,7 +20,7 @@ from mgcore.lab.pages.study_page import (
     values,
 )
 from mgcore.lab.pages.tables import Table, mean_with_interval
-from mgcore.lab.protocol import CONDITIONS
+from mgcore.lab.protocol import CONDITION_NAMES, CONDITIONS
 from mgcore.lab.protocol.printed_tables import Pairs, Stages
 from mgcore.lab.records.schema import Trial
 from mgcore.lab.records.study import Study, committed, recorded
@@ -393,7 +393,7 @@ def _measure_rows(
     """Return a row for each network of each study: the means of some measures, by their digits."""
     return [
         [
-            f"{heading}\n{network}",
+            f"{heading}\n{CONDITION_NAMES.get(network, network)}",
             *(
                 mean_with_interval(values(study, f"{kind}.{network}.{measure}"), places)
                 for measure, places in digits.items()

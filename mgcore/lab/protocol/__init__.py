@@ -16,6 +16,7 @@ from mgcore.lab.protocol.studies import (
 
 if TYPE_CHECKING:
     from mgcore.lab.protocol.protocol import (
+        CONDITION_NAMES,
         CONDITIONS,
         GRIDS,
         NEWTONS,
@@ -25,10 +26,12 @@ if TYPE_CHECKING:
     )
 
 # Imported on first use: the names of the studies are known without loading torch.
-_LATE = ("CONDITIONS", "GRIDS", "NEWTONS", "TIERS", "Protocol", "check_grid")
+_LATE = (
+    "CONDITIONS", "CONDITION_NAMES", "GRIDS", "NEWTONS", "TIERS", "Protocol", "check_grid",
+)  # fmt: skip
 __all__ = [
-    "CHAPTERS", "CONDITIONS", "DEFAULT_TRIALS", "GRIDS", "NEWTONS", "STUDIES", "TIERS", "Protocol",
-    "check_grid", "default_dataset", "study_protocol",
+    "CHAPTERS", "CONDITIONS", "CONDITION_NAMES", "DEFAULT_TRIALS", "GRIDS", "NEWTONS", "STUDIES",
+    "TIERS", "Protocol", "check_grid", "default_dataset", "study_protocol",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:

@@ -20,6 +20,7 @@ from mgcore.thesis.sgd import MOMENTUM_RULES
 # How a fine network is initialised, by the thesis's words: randomly, with copied kernels, with
 # Galerkin kernels.
 CONDITIONS = ("new", "transfer", "multigrid")
+CONDITION_NAMES = {"new": "random", "transfer": "copied", "multigrid": "Galerkin"}  # the book's
 GRIDS = ("coarse", "fine")
 TIERS = ("smoke", "class", "paper")
 RETRAININGS = ("sgd", "classifier", "joint")

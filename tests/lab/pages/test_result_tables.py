@@ -164,11 +164,11 @@ def test_the_record_alone_leaves_your_column_empty(recorded) -> None:
 
 
 def test_measures_are_geometric_means_over_directions_and_means_over_trials():
-    cells = body(result_tables.landscape_table({"x": study()}))["x\nmultigrid"]
+    cells = body(result_tables.landscape_table({"x": study()}))["x\nGalerkin"]
     assert cells == ["1.00 ± 0.00", "10.0 ± 0.0", "2.00 ± 0.00", "0.0200 ± 0.0000", "0.25 ± 0.00"]
-    assert body(result_tables.survival_table({"x": study()}))["x\nnew"][0] == "0.500 ± 0.000"
+    assert body(result_tables.survival_table({"x": study()}))["x\nrandom"][0] == "0.500 ± 0.000"
     alone = result_tables.preparation_table({"x": study(offs=(1.0,))})
-    assert body(alone)["x\ntransfer"] == ["61.0", "97.0"]
+    assert body(alone)["x\ncopied"] == ["61.0", "97.0"]
 
 
 def test_a_study_shown_for_comparison_comes_from_its_record_or_not_at_all(monkeypatch):
