@@ -146,7 +146,7 @@ def mechanism(
             textcoords="offset points", va="center",
         )  # fmt: skip
     right.set(yticks=range(len(shares)), yticklabels=[LOOKS[name].label for name in shares])
-    right.set(title="power ratio", xlabel="removed / seen, in %")
+    right.set(title="power ratio in %", xlabel="removed / smoothed")
     right.margins(x=0.3)
     right.invert_yaxis()
     style.note(
