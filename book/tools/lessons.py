@@ -126,6 +126,6 @@ def refined_kernels(book: Book) -> str:
             "Response at the Nyquist frequency of an image, in both directions.",
             ["the kernel in both directions", "before refining", "after refining"], rows,
         )
-        + f"\n\nOf {RANDOM_KERNELS:,} kernels with normally distributed entries, {larger:.0f} % have "
-        f"a larger response after refining; the median of the factor is {median:.0f}."
+        + f"\n\nOf {RANDOM_KERNELS:,} kernels with normally distributed entries, {larger:.0f} % "
+        f"have a larger response after refining; the median of the factor is {median:.0f}."
     )  # fmt: skip
