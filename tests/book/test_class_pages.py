@@ -11,6 +11,7 @@ import primer
 import pytest
 import teaching
 from notebooks import ROOT
+from opening import read_times
 
 
 def test_the_picture_shows_what_the_kernel_does_to_a_mode() -> None:
@@ -43,6 +44,23 @@ def test_the_lab_plan_fills_both_lengths(monkeypatch) -> None:
     monkeypatch.setattr(lessons, "OPENING", 60)
     with pytest.raises(SystemExit, match="shorten them"):
         lessons.lab_plan(None)
+
+
+def test_the_ticket_names_kernels_whose_response_grows_and_stays() -> None:
+    text = lessons.refined_kernels(None)
+    rows = re.findall(r"^\* - (.*)\n  - (.*)\n  - (.*)$", text, re.M)[1:]
+    found = {name.split(",")[0]: (float(before), float(after)) for name, before, after in rows}
+    before, after = found["second difference"]
+    assert after == 16 * before and found["mean"] == (0, 1)
+    kept = [b == a for b, a in found.values()]
+    assert kept == [False, False, True, True]
+    assert "99 % have" in text and "factor is 20." in text
+
+
+def test_the_time_to_build_is_the_sum_over_the_chapters() -> None:
+    (minutes,) = re.findall(r"(\d+) minutes were measured", lessons.build_minutes(None))
+    seconds = sum(float(one["seconds"]) for one in read_times().values())
+    assert abs(int(minutes) - seconds / 60) <= 0.5
 
 
 @pytest.mark.parametrize(("edition", "answers"), [("book", 0), ("student", 0), ("instructor", 3)])

@@ -1,6 +1,7 @@
 """The lecture: minutes that add up, figures and pages that exist, speech on each slide."""
 
 import re
+from fractions import Fraction
 
 import lecture
 import notebooks
@@ -9,6 +10,9 @@ import pytest
 import slides
 from docutils.nodes import make_id
 from notebooks import ROOT
+from quoted import glued
+
+from mgcore.lab.records.record import Record
 
 FIRST, SLIDES = lecture.read()
 SOURCES = {
@@ -40,13 +44,44 @@ def test_every_link_leads_to_a_page_and_a_place_of_the_site() -> None:
     text = lecture.FILE.read_text("utf-8")
     links = re.findall(r"\(site:([\w-]+)\.html(?:#([\w-]+))?\)", text)
     assert len(links) == text.count("(site:") >= 4
-    large = {f"play_{explorer.name}" for explorer in play.EXPLORERS}
+    large = {
+        f"play_{explorer.name}": len(play.CHALLENGE.findall(explorer.fragment()))
+        for explorer in play.EXPLORERS
+    }
     for page, anchor in links:
         source = SOURCES["play" if page in large else page]
         headings = {make_id(found) for found in re.findall(r"^#+ (.*)$", source, re.M)}
         labels = {make_id(found) for found in re.findall(r"\((\S+)\)=|:label: (\S+)", source)
                   for found in found if found}  # fmt: skip
-        assert not anchor or anchor in headings | labels, f"{page}#{anchor}"
+        challenges = {f"try-{number}" for number in range(1, large.get(page, 0) + 1)}
+        assert not anchor or anchor in headings | labels | challenges, f"{page}#{anchor}"
+
+
+def test_every_number_that_is_pasted_is_glued_in_its_chapter() -> None:
+    pasted = re.findall(r"\{glue:text\}`([\w.]+)::([^`:]+)", lecture.FILE.read_text("utf-8"))
+    assert pasted
+    for chapter, key in pasted:
+        assert key in glued(ROOT / "book" / chapter), f"{chapter}::{key}"
+
+
+def test_the_slider_starts_with_a_smoothed_digit() -> None:
+    (number,) = re.findall(r"play_sharpness\.html#try-(\d+)", lecture.FILE.read_text("utf-8"))
+    fragment = (ROOT / "book" / "sharpness_explorer.html").read_text("utf-8")
+    setup = re.findall(r'data-try="([^"]*)"', fragment)[int(number) - 1]
+    assert "step=0" in setup.split("; ")
+
+
+def test_the_penalties_on_the_slide_are_those_of_the_runs() -> None:
+    scales = [
+        Record(ROOT / "book" / "records" / f"{study}-paper").protocol.penalty_scale
+        for study in ("baseline-prolonged", "baseline-original", "pooling-prolonged",
+                      "strong-prolonged")
+    ]  # fmt: skip
+    (slide,) = (slide for slide in SLIDES if slide.title == "When is the gap large?")
+    rows = [row.split("|")[2].strip() for row in slide.shown.splitlines()[2:]]
+    assert [
+        1 if row.startswith("as printed") else Fraction(row.split()[0]) for row in rows
+    ] == scales
 
 
 def test_the_deck_has_every_slide_its_picture_and_its_notes(tmp_path) -> None:

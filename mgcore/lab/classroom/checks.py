@@ -329,9 +329,15 @@ def _gap(given: Answers) -> str:
 
 LEAST_LOSS = 10  # percentage points; the refined network of the lab loses several times as many
 CAUSES = {
-    "a": "`cause` is not A: an overfitted network would also fail on smoothed held-out images",
+    "a": (
+        "`cause` is not A: overfitting can lower the accuracy on all held-out digits, but "
+        "`points_lost` compares two versions of the same held-out digits"
+    ),
     "b": "",
-    "c": "`cause` is not C: the same training gives a high accuracy on smoothed held-out images",
+    "c": (
+        "`cause` is not C: after the same epochs the network classifies the smoothed versions of "
+        "the same digits better"
+    ),
 }
 
 EXERCISES: dict[int, Exercise] = {
@@ -345,8 +351,8 @@ EXERCISES: dict[int, Exercise] = {
     ),
     3: Exercise(
         {"fine_kernel": numbers, "response": responses, "nyquist": numbers}, _response,
-        "refining multiplies the response to the Nyquist frequency by four, and in an image by "
-        "sixteen",
+        "refining multiplies the response of the second difference at the Nyquist frequency by "
+        "four; other kernels have other factors",
     ),
     4: Exercise(
         {"scale": numbers}, _factor,
@@ -366,7 +372,7 @@ EXERCISES: dict[int, Exercise] = {
     ),
     8: Exercise(
         {"points_lost": numbers, "cause": word}, _gap,
-        "training never constrained the response to frequencies that smoothed images lack",
+        "training hardly constrained the response to frequencies that smoothed images lack",
     ),
 }  # fmt: skip
 

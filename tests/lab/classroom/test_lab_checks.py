@@ -84,8 +84,8 @@ WRONG = [
     (8, {"points_lost": [40, 3]}, "order"),
     (8, {"points_lost": [0.5, 2]}, "loses little"),
     (8, {"points_lost": [0, 4000]}, "percentage points"),
-    (8, {"cause": "A"}, "overfitted"),
-    (8, {"cause": "C"}, "same training"),
+    (8, {"cause": "A"}, "two versions"),
+    (8, {"cause": "C"}, "same epochs"),
     (8, {"cause": "D"}, "letters"),
 ]
 
