@@ -19,6 +19,7 @@ import nbformat
 from notebooks import ROOT
 
 TIMES = ROOT / "book" / "times.json"
+OPENING = re.compile(r"```\{container\} opening\n.*?\n```\n", re.DOTALL)
 PACE = 110  # words a minute, for a text with formulas and readers whose first language is another
 CURRENT = re.compile(r"^.+: Current: the code still computes .*\n?", re.M)
 FIGURE = 40  # words that a figure or a table takes as long to read as
@@ -28,7 +29,8 @@ def reading_minutes(notebook: nbformat.NotebookNode) -> int:
     """Return the minutes that a chapter takes to read, without the solutions of its exercises.
 
     Folded outputs are not counted, nor what an edition adds, the quiz and an instructor's remarks.
-    A glued number is one word, whatever the length of its name.
+    A glued number is one word, whatever the length of its name.  The opening line is not counted,
+    so that the minutes are the same before and after it is written.
     """
     words = 0
     for cell in notebook.cells:
@@ -36,7 +38,8 @@ def reading_minutes(notebook: nbformat.NotebookNode) -> int:
         if added or "solution" in cell.metadata.get("tags", []):
             continue
         if cell.cell_type == "markdown":
-            words += len(re.findall(r"\w+", re.sub(r"\{glue:\w+\}`[^`]*`", "0", cell.source)))
+            text = re.sub(r"\{glue:\w+\}`[^`]*`", "0", OPENING.sub("", cell.source))
+            words += len(re.findall(r"\w+", text))
         elif "hide-output" not in cell.metadata.get("tags", []):
             shown = (data for output in cell.outputs for data in output.get("data", {}))
             words += FIGURE * any(mime in ("image/png", "text/html") for mime in shown)

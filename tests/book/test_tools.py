@@ -469,3 +469,10 @@ def test_a_kernel_that_does_not_start_is_started_again(monkeypatch, tmp_path) ->
     monkeypatch.setattr(execute, "STARTS", 2)
     monkeypatch.setattr(papermill, "execute_notebook", lambda *_, **__: 1 / 0)
     assert "ZeroDivisionError" in execute.run(Path("book/gap.ipynb"), {}, tmp_path, 0, False)
+
+
+@pytest.mark.parametrize("path", notebooks.chapters(), ids=lambda path: path.stem)
+def test_minutes_to_read_are_the_same_before_and_after_the_opening_line(path):
+    chapter = notebooks.read(ROOT / path)
+    before = opening.reading_minutes(chapter)
+    assert opening.reading_minutes(opening.open_chapter(chapter, path.stem)) == before
