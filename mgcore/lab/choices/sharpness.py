@@ -39,9 +39,9 @@ TIERS = ("paper", "class")  # of which the first that is recorded is shown
 CONDITIONS = ("transfer", "multigrid")  # copied and Galerkin initialisation
 BETWEEN = tuple(k / 20 for k in range(21))  # from the smoothed to the original images
 STEPS = (-0.5, -0.25, *BETWEEN, 1.25, 1.5)  # t
-# What is added to P R x, by image with the norm of x − P R x.  Expected before the first run: Galerkin
-# networks lose more accuracy than copied ones where P R removes the perturbation (the first three),
-# and not where P R keeps it.
+# What is added to P R x, by image with the norm of x − P R x.  Expected before the first run:
+# Galerkin networks lose more accuracy than copied ones where P R removes the perturbation (the
+# first three), and not where P R keeps it.
 PERTURBATIONS = {
     "removed": "the part x − P R x that P R removes from the image",
     "exchanged": "this part of another image",
