@@ -10,7 +10,7 @@ from test_numbers import glued
 from mgcore.lab.choices import main_effects as effects
 from mgcore.lab.choices import multiverse
 from mgcore.lab.choices.multiverse import by_universe, select
-from mgcore.lab.scales import work_grid
+from mgcore.lab.scales import size_change, work_grid
 from mgcore.lab.scales.speedups import accuracy_difference, curve, speedup, target_accuracy
 from mgcore.lab.scales.strategies import FILM_AXES, FILM_STRATEGIES, GALERKIN_VARIANTS
 from mgcore.lab.scales.tasks import IMAGE_TASKS, TASKS, VARIANT_BUDGETS
@@ -87,6 +87,19 @@ def test_no_way_with_films_is_clearly_cheaper_and_three_axes_are_too_many():
     assert ends["both, galerkin"][-1] < 20 < 80 < ends["time, galerkin"][-1]
     ahead = [ends[f"{where}, copy"][0] > ends["fine only"][0] for where in FILM_AXES]
     assert all(ahead)
+
+
+def test_images_resized_are_ahead_in_every_change_of_size_and_copied_ahead_of_refined():
+    changes = size_change.read_size_changes(ROOT / "book" / "records" / "size-change")
+    assert list(changes) == list(size_change.CHANGES)
+    for name, seeds in changes.items():
+        rates = size_change.read_rates(ROOT / "book" / "records" / "size-change", name)
+        assert [one["seed"] for one in seeds] == list(range(size_change.SEEDS))
+        assert all(one["rates"] == rates for one in seeds)
+        for stage in (0, -1):
+            means = {m: size_change.mean_accuracy(seeds, m, stage)[0] for m in size_change.METHODS}
+            assert max(means, key=means.get) == "resized"
+            assert means["copied"] > means["galerkin"]
 
 
 @pytest.fixture(scope="module")
