@@ -36,20 +36,23 @@ if TYPE_CHECKING:
 
 DONE, DISAGREES, INPUT, INTERRUPTED = 0, 1, 2, 130
 EPILOG = (
-    "Exit status: 0 the command did what it was asked; 1 a record is damaged or stale, or a run "
-    "disagrees with the record; 2 wrong usage or unusable input; 130 interrupted."
+    "Exit status: 0 the command did what it was asked, also if too few trials leave a comparison "
+    "undecided; 1 a record is damaged or stale, or a run disagrees with the record; 2 wrong usage "
+    "or unusable input, as two records that cannot be compared; 130 interrupted."
 )
 # Copies of what modules that load torch accept; a test compares them.
 DEVICES = ("auto", "cpu", "cuda")
 LOWERINGS = ("grouped", "unfold", "shifted", "triton", "triton-x3")
+PUBLISHED = ("mnist", "fashion-mnist")
 
 TIER = (
     "size of the study: smoke takes seconds on drawn digits, class a few minutes, paper has the "
     "thesis's numbers of images and epochs (default: %(default)s)"
 )
 DATASET = (
-    "images: mnist and fashion-mnist are read from MGCORE_DATA, else the cache, else downloaded; "
-    "strokes are digits that mgcore draws itself (default: strokes at the smoke tier, else mnist)"
+    f"images: {' and '.join(PUBLISHED)} are read from MGCORE_DATA, else the cache, else "
+    "downloaded; strokes are digits that mgcore draws itself (default: strokes at the smoke tier, "
+    "else mnist)"
 )
 SEED = (
     "first part of every trial's random seed: a run with the record's seed, 0, repeats its trials "
@@ -390,9 +393,9 @@ def _verify_one(record: Record, against: Record | None) -> int:
     if against and not problems:
         outcome = compare(record, against)
         print(f"  {outcome}")
-        if outcome.agrees is None:  # the two cannot be compared, or are too few to tell
+        if outcome.agrees is None and outcome.method == "none":  # not comparable
             return max(status, INPUT)
-        return status if outcome.agrees else DISAGREES
+        return DISAGREES if outcome.agrees is False else status
     return status
 
 

@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from mgcore.optimize.truncated_cg import Product
-from mgcore.optimize.trust_region import MAX_RADIUS, LocalModel, OptimizeResult, trust_region
+from mgcore.optimize.trust_region import (
+    MAX_RADIUS,
+    LocalModel,
+    OptimizeResult,
+    check_radii,
+    trust_region,
+)
+
+ITERATIONS = 200  # for each variable where maxiter is None, scipy's default
 
 
 def minimize_trust_region(
     fun: Callable[[Tensor], Any],
-    x0: Tensor | Sequence[float],
+    x0: Tensor | ArrayLike,
     *,
     jac: Callable[[Tensor], Any] | bool | None = None,
     hessp: Callable[[Tensor, Tensor], Any] | None = None,
     callback: Callable[[Tensor], object] | None = None,
     gtol: float = 1e-4,
-    maxiter: int = 1000,
+    maxiter: int | None = 1000,
     max_nhev: int | None = None,
     initial_trust_radius: float = 1.0,
     max_trust_radius: float = MAX_RADIUS,
@@ -36,20 +47,24 @@ def minimize_trust_region(
     fun : callable
         x ↦ the function's value, a tensor of one element or a number.  Unless `jac` is given,
         torch differentiates it, so it must be computed from `x` by torch.
-    x0 : Tensor, or a sequence of numbers
-        Start, of any shape.  `fun`, `jac` and `hessp` get tensors of its shape, type and device;
-        integers become float64.
+    x0 : Tensor or array_like
+        Start, of any shape, real.  `fun`, `jac` and `hessp` get tensors of its shape, type and
+        device; integers become float64.
     jac : callable, or True, optional
-        x ↦ the gradient.  True means that `fun` returns the pair (value, gradient).
+        x ↦ the gradient, of the shape of x or flat.  True means that `fun` returns the pair
+        (value, gradient).
     hessp : callable, optional
-        (x, p) ↦ the Hessian at x times p.  By default torch differentiates the gradient.
+        (x, p) ↦ the Hessian at x times p, of the shape of x or flat.  By default torch
+        differentiates the gradient.
     callback : callable, optional
-        Called with x after each iteration.  Raising ``StopIteration`` ends the run.
+        Called with a copy of x after each iteration.  Raising ``StopIteration`` ends the run.
     gtol : float
         The iteration stops when the norm of the gradient is at most `gtol` and no negative
         curvature is found.
-    maxiter, max_nhev : int
-        Largest numbers of iterations and of Hessian products.
+    maxiter : int or None
+        Largest number of iterations; None means 200 for each variable, as in scipy.
+    max_nhev : int, optional
+        Largest number of Hessian products; no limit by default.
     initial_trust_radius, max_trust_radius : float
         Δ₀ and Δ̂.
     eta : float
@@ -67,9 +82,12 @@ def minimize_trust_region(
 
     Raises
     ------
+    TypeError
+        If `x0`, the function or a derivative is complex.
     ValueError
-        If an option is out of range, `fun` does not return one number, or a derivative is neither
-        given nor available by automatic differentiation.
+        If an option is out of range, `fun` does not return one number (or with ``jac=True`` a
+        pair), a derivative does not have as many numbers as x, or a derivative is neither given nor
+        available by automatic differentiation.
 
     See Also
     --------
@@ -85,9 +103,12 @@ def minimize_trust_region(
     >>> result.success, [round(float(v), 4) for v in result.x]
     (True, [2.0, 2.0])
     """
+    check_radii(
+        initial_trust_radius, max_trust_radius, ("initial_trust_radius", "max_trust_radius")
+    )
     # Under torch.inference_mode() nothing could be differentiated.
     with torch.inference_mode(False), torch.enable_grad():
-        start = torch.as_tensor(x0).detach().clone()
+        start = _real(torch.as_tensor(x0), "x0").detach().clone()
         if not start.is_floating_point():
             start = start.double()
         problem = _Problem(fun, jac, hessp, start.shape)
@@ -96,9 +117,10 @@ def minimize_trust_region(
             lambda x, _: problem.value(x),
             start.reshape(-1),
             radius=initial_trust_radius, max_radius=max_trust_radius, eta=eta, gtol=gtol,
-            maxiter=maxiter, max_nhev=max_nhev, cg_iterations=cg_iterations,
+            maxiter=ITERATIONS * start.numel() if maxiter is None else maxiter,
+            max_nhev=max_nhev, cg_iterations=cg_iterations,
             preconditioner=preconditioner, fixed=True,
-            callback=callback and (lambda _, x, __: callback(x.view(start.shape))),
+            callback=callback and (lambda _, x, __: callback(x.view(start.shape).clone())),
         )  # fmt: skip
     return replace(
         result,
@@ -124,7 +146,7 @@ class _Problem:
     def value(self, x: Tensor) -> float:
         with torch.no_grad():
             found = self._call(x)
-        return _number(found[0] if self.jac is True else found)
+        return _number(_pair(found)[0] if self.jac is True else found)
 
     def local(self, x: Tensor) -> LocalModel:
         variable = x.detach().requires_grad_()
@@ -142,8 +164,8 @@ class _Problem:
                 found.reshape(()), variable, create_graph=self.hessp is None, materialize_grads=True
             )
         elif self.jac is True:
-            pair = self._call(variable if self.hessp is None else x)
-            value, gradient = _number(pair[0]), pair[1]
+            found, gradient = _pair(self._call(variable if self.hessp is None else x))
+            value = _number(found)
         else:
             value = (
                 self.value(x)
@@ -151,20 +173,17 @@ class _Problem:
                 else _number(self._last[1])
             )
             gradient = self.jac((variable if self.hessp is None else x).view(self.shape))
-        gradient = torch.as_tensor(gradient).to(x).reshape(-1)
-        if len(gradient) != len(x):
-            raise ValueError(
-                f"jac must return {len(x)} numbers, as many as x has, got {len(gradient)}."
-            )
+        source = "fun" if self.jac is True else "jac"
+        gradient = _like(gradient, x, f"The gradient from {source}")
         return LocalModel(value, gradient.detach(), self._product(x, variable, gradient))
 
     def _product(self, x: Tensor, variable: Tensor, gradient: Tensor) -> Product:
         hessp = self.hessp
         if hessp is not None:
             shape = self.shape
-            return lambda d: (
-                torch.as_tensor(hessp(x.view(shape), d.view(shape))).to(x).detach().reshape(-1)
-            )
+            return lambda d: _like(
+                hessp(x.view(shape), d.view(shape)), x, "The product from hessp"
+            ).detach()
         if not gradient.requires_grad:
             if self.jac is not None:
                 raise ValueError(
@@ -186,7 +205,42 @@ class _Problem:
         return found
 
 
+def _real(values: Tensor, name: str) -> Tensor:
+    if values.is_complex():
+        raise TypeError(
+            f"{name} is complex ({values.dtype}), and only real functions of real variables can be "
+            "minimised. Use real and imaginary parts as two variables."
+        )
+    return values
+
+
+def _like(values: Any, x: Tensor, name: str) -> Tensor:
+    """Return a derivative as a flat tensor of the type and device of x."""
+    flat = _real(torch.as_tensor(values), name).to(x).reshape(-1)
+    if len(flat) != len(x):
+        raise ValueError(f"{name} must have {len(x)} numbers, as many as x has, got {len(flat)}.")
+    return flat
+
+
+def _pair(found: Any) -> tuple[Any, Any]:
+    try:
+        value, gradient = found
+    except (TypeError, ValueError):
+        raise ValueError(
+            "With jac=True, fun must return the pair (value, gradient), got a "
+            f"{type(found).__name__}. Return a pair, or leave out jac."
+        ) from None
+    return value, gradient
+
+
 def _number(value: Any) -> float:
-    if isinstance(value, Tensor) and value.numel() != 1:
-        raise ValueError(f"fun must return one number, got a tensor of shape {tuple(value.shape)}.")
-    return float(value.detach() if isinstance(value, Tensor) else value)
+    if math.prod(np.shape(value)) != 1:
+        kind = "a tensor" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+        raise ValueError(
+            f"fun must return one number, got {kind} of shape {tuple(np.shape(value))}."
+        )
+    if isinstance(value, Tensor):
+        return float(_real(value.detach(), "The value of fun"))
+    if np.iscomplexobj(value):
+        raise TypeError(f"The value of fun is complex, got {value!r}. Return a real number.")
+    return float(value)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from numbers import Integral
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -97,6 +98,8 @@ class IterationResult(NamedTuple):
 class OptimizeResult:
     """Result of a minimisation, with the names of ``scipy.optimize.OptimizeResult``.
 
+    As there, ``result["x"]`` is ``result.x``, and ``dict(result)`` holds all fields.
+
     Attributes
     ----------
     x : Tensor
@@ -136,6 +139,16 @@ class OptimizeResult:
     boundary_steps: int
     negative_curvature_steps: int
 
+    def keys(self) -> Iterator[str]:
+        """Return the names of the fields."""
+        return (field.name for field in fields(self))
+
+    def __getitem__(self, key: str) -> Any:
+        """Return a field by its name."""
+        if key not in self.keys():
+            raise KeyError(f"{key!r} is no field of the result. It has {', '.join(self.keys())}.")
+        return getattr(self, key)
+
 
 def trust_region_step(
     here: LocalModel,
@@ -162,7 +175,7 @@ def trust_region_step(
     eta : float
         The step is taken if the ratio of actual to predicted reduction exceeds `eta`.
     cg_iterations : int, optional
-        Largest number of Hessian products of the subproblem.
+        Largest number of Hessian products of the subproblem; n by default.
     preconditioner : callable, optional
         As for :func:`steihaug`: Δ then bounds the step in the norm of M.
 
@@ -174,10 +187,11 @@ def trust_region_step(
     Raises
     ------
     ValueError
-        If a radius is out of range, the gradient is not a finite vector, or the preconditioner is
-        not positive.
+        If a radius is out of range, `cg_iterations` is no integer of 0 or more, the gradient is not
+        a finite vector, or the preconditioner is not positive.
     """
-    _check_radii(radius, max_radius)
+    check_radii(radius, max_radius)
+    _check_limit("cg_iterations", cg_iterations)
 
     def solve(radius: float) -> Step:
         return steihaug(
@@ -218,14 +232,22 @@ def _shrunk(radius: float) -> float:
     return max(0.25 * radius, sys.float_info.min)  # a radius of 0 would end the run with an error
 
 
-def _check_radii(radius: float, max_radius: float) -> None:
+def check_radii(
+    radius: float, max_radius: float, names: tuple[str, str] = ("radius", "max_radius")
+) -> None:
+    """Raise ValueError unless 0 < Δ₀ ≤ Δ̂ < ∞; `names` are those of the caller's arguments."""
     # From an infinite radius a rejected step leads nowhere: a quarter of it is infinite too.
     if not 0 < max_radius < math.inf:
-        raise ValueError(f"max_radius must be positive and finite, got {max_radius!r}.")
+        raise ValueError(f"{names[1]} must be positive and finite, got {max_radius!r}.")
     if not 0 < radius <= max_radius:
         raise ValueError(
-            f"radius must be positive and at most max_radius={max_radius!r}, got {radius!r}."
+            f"{names[0]} must be positive and at most {names[1]}={max_radius!r}, got {radius!r}."
         )
+
+
+def _check_limit(name: str, limit: int | None) -> None:
+    if limit is not None and not (isinstance(limit, Integral) and limit >= 0):
+        raise ValueError(f"{name} must be an integer, 0 or more, got {limit!r}.")
 
 
 def trust_region(
@@ -261,10 +283,12 @@ def trust_region(
         A step is taken if the ratio of actual to predicted reduction exceeds `eta`, 0 ≤ η < ¼.
     gtol : float
         The iteration stops when ‖g‖ is at most `gtol` and no negative curvature is found.
-    maxiter, max_nhev : int
-        Largest numbers of outer iterations and of Hessian products.
+    maxiter : int
+        Largest number of outer iterations.
+    max_nhev : int, optional
+        Largest number of Hessian products; no limit by default.
     cg_iterations : int, optional
-        Largest number of Hessian products of one subproblem.
+        Largest number of Hessian products of one subproblem; n by default.
     preconditioner : callable, optional
         As for :func:`steihaug`; the same for every iteration.
     callback : callable, optional
@@ -281,7 +305,7 @@ def trust_region(
     Raises
     ------
     ValueError
-        If `eta` or a radius is out of range.
+        If `eta`, `gtol`, a radius or a limit is out of range.
 
     Notes
     -----
@@ -291,7 +315,14 @@ def trust_region(
     """
     if not 0 <= eta < 0.25:
         raise ValueError(f"eta must be at least 0 and below 0.25, got {eta!r}.")
-    _check_radii(radius, max_radius)
+    if not gtol >= 0:
+        raise ValueError(f"gtol must be 0 or more, got {gtol!r}.")
+    check_radii(radius, max_radius)
+    if maxiter is None:
+        raise ValueError("maxiter must be an integer, 0 or more, got None.")
+    _check_limit("maxiter", maxiter)
+    _check_limit("max_nhev", max_nhev)
+    _check_limit("cg_iterations", cg_iterations)
     nit = nfev = njev = nhev = boundary_steps = negative_curvature_steps = unbounded = 0
     here: LocalModel | None = None  # None where x or the data are new
     solve: Callable[[float], Step] | None = None  # of the model at x

@@ -37,11 +37,11 @@ def refine(
     model: Network,
     input_shape: Sequence[int],
     *,
-    to: Sequence[int] | None = None,
+    to: int | Sequence[int] | None = None,
     into: nn.Module | None = None,
     stencils: str = "galerkin",
     prolongation: str = "bilinear",
-    axes: Sequence[int] | None = None,
+    axes: int | Sequence[int] | None = None,
     statistics: Tensor | Iterable | None = None,
     report: Callable[[Report], object] | None = None,
     return_report: Literal[False] = False,
@@ -53,11 +53,11 @@ def refine(
     model: Network,
     input_shape: Sequence[int],
     *,
-    to: Sequence[int] | None = None,
+    to: int | Sequence[int] | None = None,
     into: nn.Module | None = None,
     stencils: str = "galerkin",
     prolongation: str = "bilinear",
-    axes: Sequence[int] | None = None,
+    axes: int | Sequence[int] | None = None,
     statistics: Tensor | Iterable | None = None,
     report: Callable[[Report], object] | None = None,
     return_report: Literal[True],
@@ -68,11 +68,11 @@ def refine(
     model: Network,
     input_shape: Sequence[int],
     *,
-    to: Sequence[int] | None = None,
+    to: int | Sequence[int] | None = None,
     into: nn.Module | None = None,
     stencils: str = "galerkin",
     prolongation: str = "bilinear",
-    axes: Sequence[int] | None = None,
+    axes: int | Sequence[int] | None = None,
     statistics: Tensor | Iterable | None = None,
     report: Callable[[Report], object] | None = None,
     return_report: bool = False,
@@ -85,9 +85,9 @@ def refine(
         Any network that takes one tensor (batch, channels, *grid); it is left as it is.
     input_shape : sequence of int
         (channels, rows, columns) of what `model` takes; one to three grid axes.
-    to : sequence of int, optional
+    to : int or sequence of int, optional
         (rows, columns) of the new inputs, each at least as many as in `input_shape`; twice as many
-        by default.
+        by default.  An int is the size of a single grid axis.
     into : Module, optional
         A network of the same class that is made for the new inputs, for models that take one size
         only.  Its numbers are not used.  The result is a copy of it with the weights of `model`.
@@ -96,7 +96,7 @@ def refine(
         kernel of their width satisfies it, or all are copied.
     prolongation : {"bilinear", "constant"}
         P of the Galerkin condition, of the weights of dense layers and of tables of positions.
-    axes : sequence of int, optional
+    axes : int or sequence of int, optional
         Which grid axes become twice as fine, counted from 0; all by default.  Of a film (channels,
         time, rows, columns), ``axes=(1, 2)`` refines space and ``axes=(0,)`` time.  Not with `to`.
     statistics : Tensor (count, channels, *grid) or iterable of batches, optional
@@ -105,7 +105,8 @@ def refine(
         tuple that begins with one.
     report : callable, optional
         Called with the :class:`mgcore.refinement.report.Report` of what was done; ``print`` shows
-        it.  If it raises, a warning is given and the network is returned.
+        it.  If it cannot write (``UnicodeError``, ``OSError``), a warning is given and the network
+        is returned; every other error of `report` is raised.
     return_report : bool
         Whether to return the report beside the network.
 
@@ -122,12 +123,13 @@ def refine(
     UserWarning
         Names the convolutions that were copied although their grid changes, those of which a fit
         reproduces less than half of the response, and the weights that left the range of their
-        dtype.
+        dtype.  Another warning is given where `report` cannot write.
 
     Raises
     ------
     TypeError
-        If `model` is no module whose operations can be observed, or has complex weights.
+        If `model` is no module whose operations can be observed, or has complex weights; if `into`
+        is no module; or if a batch of `statistics` is neither a tensor nor begins with one.
     ValueError
         If an argument is out of its range, or the network does not run at one of the two
         resolutions, holds a weight for which there is no rule, adds up the cells of a grid, or
@@ -171,15 +173,7 @@ def refine(
     result, done = _change_resolution(
         model, input_shape, True, to, into, stencils, prolongation, axes, statistics
     )
-    if report is not None:
-        try:
-            report(done)
-        except Exception as error:  # a terminal without →, a full disk: the network is not lost
-            warnings.warn(
-                f"report raised {type(error).__name__}: {error}. The network is returned all the "
-                "same; Report.ascii() is the table without special signs.",
-                stacklevel=2,
-            )
+    _hand_over(done, report)
     return (result, done) if return_report else result
 
 
@@ -188,11 +182,11 @@ def coarsen(
     model: Network,
     input_shape: Sequence[int],
     *,
-    to: Sequence[int] | None = None,
+    to: int | Sequence[int] | None = None,
     into: nn.Module | None = None,
     stencils: str = "galerkin",
     prolongation: str = "bilinear",
-    axes: Sequence[int] | None = None,
+    axes: int | Sequence[int] | None = None,
     statistics: Tensor | Iterable | None = None,
     report: Callable[[Report], object] | None = None,
     return_report: Literal[False] = False,
@@ -204,11 +198,11 @@ def coarsen(
     model: Network,
     input_shape: Sequence[int],
     *,
-    to: Sequence[int] | None = None,
+    to: int | Sequence[int] | None = None,
     into: nn.Module | None = None,
     stencils: str = "galerkin",
     prolongation: str = "bilinear",
-    axes: Sequence[int] | None = None,
+    axes: int | Sequence[int] | None = None,
     statistics: Tensor | Iterable | None = None,
     report: Callable[[Report], object] | None = None,
     return_report: Literal[True],
@@ -219,22 +213,65 @@ def coarsen(
     model: Network,
     input_shape: Sequence[int],
     *,
-    to: Sequence[int] | None = None,
+    to: int | Sequence[int] | None = None,
     into: nn.Module | None = None,
     stencils: str = "galerkin",
     prolongation: str = "bilinear",
-    axes: Sequence[int] | None = None,
+    axes: int | Sequence[int] | None = None,
     statistics: Tensor | Iterable | None = None,
     report: Callable[[Report], object] | None = None,
     return_report: bool = False,
 ) -> Network | tuple[Network, Report]:
     """Return the network for smaller images: of half the resolution, or of any other.
 
-    Parameters, results and errors are those of :func:`refine`; the sizes in `to` are at most those
-    of `input_shape`, and without `to` the grid axes must be even.  Kernels become those of R K P,
-    or, where R K P is wider than they are, those that come closest to it.  Dense layers are
-    restricted and multiplied by the quotient of the numbers of cells.  By the factor 2, kernels
-    three cells wide become what they were before :func:`refine`.
+    Parameters
+    ----------
+    model : Module
+        Any network that takes one tensor (batch, channels, *grid); it is left as it is.
+    input_shape : sequence of int
+        (channels, rows, columns) of what `model` takes; one to three grid axes.  Axes that are to
+        be halved must be even.
+    to : int or sequence of int, optional
+        (rows, columns) of the new inputs, each at most as many as in `input_shape`; half as many by
+        default.  An int is the size of a single grid axis.
+    into : Module, optional
+        A network of the same class that is made for the new inputs, as for :func:`refine`.
+    stencils : {"galerkin", "copy"}
+        Whether convolution kernels change by the Galerkin condition or all are copied.
+    prolongation : {"bilinear", "constant"}
+        P of the Galerkin condition.
+    axes : int or sequence of int, optional
+        Which grid axes become half as fine, counted from 0; all by default.  Not with `to`.
+    statistics, report, return_report
+        As for :func:`refine`.
+
+    Returns
+    -------
+    Module
+        A new one: same class, state-dict keys, dtypes, devices, memory formats,
+        ``requires_grad`` and modes.
+    Report
+        With ``return_report=True``.
+
+    Warns
+    -----
+    UserWarning
+        As :func:`refine`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`refine`; ValueError also if a grid axis that is to be halved is odd.
+
+    See Also
+    --------
+    refine : The reverse.
+
+    Notes
+    -----
+    Kernels become those of R K P, or, where R K P is wider than they are, those that come closest
+    to it.  Dense layers are restricted and multiplied by the quotient of the numbers of cells.  By
+    the factor 2, kernels three cells wide become what they were before :func:`refine`.
 
     Examples
     --------
@@ -248,27 +285,33 @@ def coarsen(
     result, done = _change_resolution(
         model, input_shape, False, to, into, stencils, prolongation, axes, statistics
     )
-    if report is not None:
-        try:
-            report(done)
-        except Exception as error:  # a terminal without →, a full disk: the network is not lost
-            warnings.warn(
-                f"report raised {type(error).__name__}: {error}. The network is returned all the "
-                "same; Report.ascii() is the table without special signs.",
-                stacklevel=2,
-            )
+    _hand_over(done, report)
     return (result, done) if return_report else result
+
+
+def _hand_over(done: Report, report: Callable[[Report], object] | None) -> None:
+    """Call `report`; where it cannot write, warn, so that the network is not lost."""
+    if report is None:
+        return
+    try:
+        report(done)
+    except (UnicodeError, OSError) as error:  # a terminal without →, a full disk, a closed pipe
+        warnings.warn(
+            f"report raised {type(error).__name__}: {error}. The network is returned all the "
+            "same; Report.ascii() is the table without special signs.",
+            stacklevel=3,
+        )
 
 
 def _change_resolution(
     model: Network,
     input_shape: Sequence[int],
     refining: bool,
-    to: Sequence[int] | None,
+    to: int | Sequence[int] | None,
     into: nn.Module | None,
     stencils: str,
     prolongation: str,
-    axes: Sequence[int] | None,
+    axes: int | Sequence[int] | None,
     statistics: Tensor | Iterable | None,
 ) -> tuple[Network, Report]:
     _check_model(model)
@@ -463,8 +506,8 @@ def _check_result(weights: dict[str, Tensor], into: nn.Module) -> None:
 def _shapes(
     input_shape: Sequence[int],
     refining: bool,
-    to: Sequence[int] | None,
-    axes: Sequence[int] | None,
+    to: int | Sequence[int] | None,
+    axes: int | Sequence[int] | None,
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Check the arguments and return the two input shapes."""
     old = tuple(input_shape) if isinstance(input_shape, Iterable) else (input_shape,)
@@ -476,8 +519,9 @@ def _shapes(
     d = len(old) - 1
     if to is not None:
         return old, (old[0], *_new_grid(old[1:], refining, to, axes))
-    chosen = set(range(d) if axes is None else axes)
-    if not chosen or not chosen <= set(range(d)):
+    listed = range(d) if axes is None else axes if isinstance(axes, Iterable) else (axes,)
+    chosen = tuple(listed)
+    if not chosen or any(not isinstance(axis, int) or not 0 <= axis < d for axis in chosen):
         raise ValueError(f"axes must be some of the grid axes 0 to {d - 1}, got {axes!r}.")
     if not refining and any(old[1 + axis] % 2 for axis in chosen):
         raise ValueError(
@@ -490,7 +534,10 @@ def _shapes(
 
 
 def _new_grid(
-    old: tuple[int, ...], refining: bool, to: Sequence[int], axes: Sequence[int] | None
+    old: tuple[int, ...],
+    refining: bool,
+    to: int | Sequence[int],
+    axes: int | Sequence[int] | None,
 ) -> tuple[int, ...]:
     """Check the argument `to` and return it."""
     new = tuple(to) if isinstance(to, Iterable) else (to,)

@@ -165,11 +165,17 @@ class Scheme:
         counts = _counts(self.kind, list(self.batches), depth)
         return sum(n * 0.5 ** (level * axes) for level, n in enumerate(counts))
 
-    def grids(self, model: nn.Module, shape: tuple[int, ...], below: int) -> Hierarchy:
-        """Return the grids of a step, with at most `below` coarser ones."""
+    def grids(
+        self, model: nn.Module, shape: tuple[int, ...], below: int | None = None
+    ) -> Hierarchy:
+        """Return the grids of a step, with at most `below` coarser ones (None: no limit)."""
+        if below is not None and (not isinstance(below, int) or below < 0):
+            raise ValueError(
+                f"below must be a number of coarser grids, 0 or more, or None, got {below!r}."
+            )
         depth = {"fine": 0, "joint": self.depth, "multilevel": len(self.batches) - 1}[self.kind]
         how = {"stencils": self.stencils, "prolongation": self.prolongation}
-        return Hierarchy(model, shape, min(depth, below), **how)
+        return Hierarchy(model, shape, depth if below is None else min(depth, below), **how)
 
 
 @dataclass(frozen=True)
@@ -214,6 +220,20 @@ class Draw:
         return self.level.images[chosen], self.level.labels[chosen]
 
 
+def check_trainable(model: nn.Module, optimizer: Optimizer) -> None:
+    """Raise unless `optimizer` can be called and `model` has a parameter to train."""
+    if not callable(optimizer):
+        raise TypeError(
+            "optimizer must be a callable that makes an optimizer from parameters, got a "
+            f"{type(optimizer).__name__}. Pass for instance partial(torch.optim.Adam, lr=1e-3)."
+        )
+    if not any(p.requires_grad for p in model.parameters()):
+        raise ValueError(
+            "model has no parameter that requires a gradient, so there is nothing to train. Pass a "
+            "model with parameters, and set requires_grad where they are to be trained."
+        )
+
+
 def to_device(batch: tuple[Tensor, Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
     """Return images and labels on the device of a network."""
     images, labels = batch
@@ -236,10 +256,10 @@ def training_mode(model: nn.Module) -> Iterator[None]:
 def train(
     model: nn.Module,
     level: Level | BatchLevel,
-    generator: torch.Generator,
+    generator: torch.Generator | None = None,
     *,
     scheme: Scheme = Scheme(),  # noqa: B008 (frozen)
-    below: int = 0,
+    below: int | None = None,
     optimizer: Optimizer = SGD,
     loss: Loss = F.cross_entropy,
 ) -> Spent:
@@ -252,13 +272,16 @@ def train(
         before, which is restored afterwards.
     level : Level or BatchLevel
         Each batch is moved to the device of `model`.
-    generator : torch.Generator
-        Draws the order of the images of a :class:`Level`.
+    generator : torch.Generator, optional
+        Draws the order of the images of a :class:`Level`; a generator of seed 0 by default.  A
+        :class:`BatchLevel` has an order of its own and does not use it.
     scheme : Scheme
-    below : int
-        Largest number of coarser grids that the scheme may use.
+    below : int, optional
+        Largest number of coarser grids that the scheme may use; by default as many as the scheme
+        asks for.  With 0, every scheme trains on the grid of `level` alone.
     optimizer : callable
-        From parameters to a ``torch.optim.Optimizer``.
+        From parameters to a ``torch.optim.Optimizer``, such as
+        ``partial(torch.optim.Adam, lr=1e-3)``.
     loss : callable
         From outputs and labels to their mean loss.
 
@@ -268,8 +291,12 @@ def train(
 
     Raises
     ------
+    TypeError
+        If `optimizer` is an optimizer and not a callable that makes one.
     ValueError
-        If the budget is positive and too small for one step.
+        If the budget is positive and too small for one step, `below` is negative, no parameter of
+        `model` requires a gradient, or the scheme needs a coarser grid to which `model` cannot be
+        coarsened.
 
     Notes
     -----
@@ -278,7 +305,9 @@ def train(
     ``torch.optim.LBFGS``, pays for each evaluation, and its last step may exceed the budget.
     """
     began = time.perf_counter()
+    check_trainable(model, optimizer)
     grids = scheme.grids(model, level.shape, below)
+    generator = generator or torch.Generator().manual_seed(0)
     # Counted first: whatever fails in counting, no training is lost by it.
     each = [image_flops(m, s) for m, s in zip(grids.models, grids.shapes, strict=True)]
     draw, steps, work, seen = level.draw(generator), 0, 0.0, [0] * (1 + grids.depth)

@@ -22,6 +22,7 @@ from mgcore.train.budgeted import (
     Level,
     Optimizer,
     Spent,
+    check_trainable,
     image_flops,
     to_device,
     training_mode,
@@ -117,8 +118,11 @@ def progressive_resizing(
 
     Raises
     ------
+    TypeError
+        If `optimizer` is an optimizer and not a callable that makes one.
     ValueError
-        If the network does not take images of some size, or the budget is too small for a step.
+        If the network does not take images of some size or has no parameter that requires a
+        gradient, or the budget is too small for a step.
     """
     channels, *grid = level.shape
     size = grid[-1]
@@ -129,6 +133,7 @@ def progressive_resizing(
     if mode not in ("nearest", "bilinear"):
         raise ValueError(f"mode must be 'nearest' or 'bilinear', got {mode!r}.")
     began = time.perf_counter()
+    check_trainable(model, optimizer)
     generator = generator or torch.Generator().manual_seed(0)
     model, draw = copy.deepcopy(model), level.draw(generator)
     seen: Counter[int] = Counter()

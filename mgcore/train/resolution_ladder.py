@@ -64,9 +64,11 @@ def coarse_to_fine(
 
     Raises
     ------
+    TypeError
+        If `optimizer` is an optimizer and not a callable that makes one.
     ValueError
-        If the grids do not double, the network cannot be refined, or a budget is too small for
-        one step.
+        If the grids do not double, the network cannot be refined or has no parameter that requires
+        a gradient, or a budget is too small for one step.
     """
     how = {"stencils": stencils, "prolongation": prolongation}
     rest = {"scheme": scheme, "optimizer": optimizer, "loss": loss}

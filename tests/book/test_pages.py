@@ -1,10 +1,12 @@
 """Pages written by hand: what they tell a reader to type is what the project accepts."""
 
+import importlib
 import re
 import shlex
 
 import notebooks
 import pytest
+import yaml
 from notebooks import ROOT
 
 from mgcore.lab.cli import read_arguments
@@ -52,3 +54,38 @@ def test_contributing_tells_what_a_chapter_has(path) -> None:
     assert (ROOT / "book" / "teaching" / f"{path.stem}.yml").exists()
     tagged = notebooks.tagged(notebooks.read(ROOT / path), "solution")
     assert tagged and "`solution`" in recipe
+
+
+def resolved(name: str) -> bool:
+    """Return whether a dotted name is a module, or something that a module holds."""
+    found, *rest = name.split(".")
+    value = importlib.import_module(found)
+    for part in rest:
+        found += f".{part}"
+        try:
+            value = getattr(value, part, None) or importlib.import_module(found)
+        except ModuleNotFoundError:
+            return False
+    return True
+
+
+RECIPES = [ROOT / "README.md", ROOT / "book" / "contributing.md"]
+
+
+@pytest.mark.parametrize("page", RECIPES, ids=lambda page: page.stem)
+def test_names_and_files_in_the_recipes_exist(page) -> None:
+    text = page.read_text("utf-8")
+    for name in re.findall(r"`(mgcore(?:\.\w+)+)(?:\(\))?`", text):
+        assert resolved(name), name
+    for file in re.findall(r"`((?:mgcore|tests|book)/[\w/]+\.\w+)`", text):
+        assert (ROOT / file).exists() or "NAME" in file, file
+    for name, file in re.findall(r"`(\w+)`(?: \(| in )`((?:mgcore|tests)/[\w/]+\.py)`", text):
+        assert re.search(rf"\b{name}\b", (ROOT / file).read_text("utf-8")), (name, file)
+
+
+def test_claims_have_the_fields_that_their_header_lists() -> None:
+    """A field that some claim uses is explained where a reader starts."""
+    text = (ROOT / "book" / "claims.yml").read_text("utf-8")
+    header = text.partition("# ---")[0]
+    fields = {field for entry in yaml.safe_load(text) for field in entry}
+    assert not [field for field in fields if not re.search(rf"\b{field}\b", header)]

@@ -13,12 +13,14 @@ import pytest
 
 import mgcore
 import mgcore.lab.cli as command_line
+from mgcore.data.published import PUBLISHED
 from mgcore.lab import STUDIES, Record, study_protocol
 from mgcore.lab.cli import main
 from mgcore.lab.cost.table import PARTS
 from mgcore.lab.protocol.studies import CHAPTERS, DEFAULT_TRIALS
 from mgcore.lab.records.record import reader_folder
 from mgcore.lab.run.workers import DEVICES
+from mgcore.lab.verdict.agreement import Agreement
 from mgcore.lab.verdict.claims import criteria
 from mgcore.thesis.lowerings import LOWERING, LOWERINGS
 
@@ -193,6 +195,23 @@ def test_verify_compares_a_record_with_the_fingerprint_of_its_methods(
     assert printed.index("behaves as it did") < printed.index("STALE")
 
 
+@pytest.mark.parametrize(
+    ("agrees", "method", "status"),
+    [(True, "means", 0), (None, "means", 0), (False, "means", 1), (None, "none", 2)],
+)
+def test_a_comparison_that_is_undecided_is_no_error(
+    agrees, method, status, home, tiny, monkeypatch, capsys
+):
+    """As after `mgcore run`: too few trials to tell is an outcome of what was asked."""
+    monkeypatch.setattr("mgcore.lab.run.fingerprint.still_holds", lambda *_: True)
+    outcome = Agreement(agrees, method, "An outcome.")
+    monkeypatch.setattr("mgcore.lab.verdict.agreement.compare", lambda *_: outcome)
+    for name in "ab":
+        Record.create(home / name, tiny()).fingerprint = {"x": 1.0}
+    assert main(["verify", str(home / "a"), "--against", str(home / "b")]) == status
+    assert "An outcome." in capsys.readouterr().out
+
+
 def test_verify_reports_every_damaged_record_and_file(home, tiny, monkeypatch, capsys):
     """Issue 21.11: `verify` stopped at the first damaged record."""
     monkeypatch.setattr("mgcore.lab.run.fingerprint.still_holds", lambda *_: True)
@@ -270,6 +289,7 @@ def test_an_unknown_data_set_is_refused_before_work(home, capsys):
 
 def test_the_choices_are_those_of_the_modules_that_load_torch():
     assert command_line.DEVICES == DEVICES and command_line.LOWERINGS == LOWERINGS
+    assert command_line.PUBLISHED == tuple(PUBLISHED)  # which the help of --dataset names
     for part in PARTS:
         assert command_line.read_arguments(["bench", part]).part == part
     assert tuple(command_line.SIZES) == mgcore.lab.protocol.TIERS

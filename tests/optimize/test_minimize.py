@@ -8,6 +8,7 @@ import torch
 from scipy.optimize import minimize, rosen, rosen_der, rosen_hess_prod
 
 import mgcore
+from mgcore import optimize
 from mgcore.optimize import minimize_trust_region
 
 
@@ -174,8 +175,80 @@ def test_limits_and_the_callback_end_the_run():
         (lambda: minimize_trust_region(rosenbrock, [1.0, 3.0], jac=lambda x: [1.0], hessp=max),
          "2 numbers"),
         (lambda: minimize_trust_region(rosenbrock, [1.0, 3.0], eta=0.3), "eta"),
+        (lambda: minimize_trust_region(lambda x: np.ones(2), [1.0], jac=max, hessp=max),
+         r"one number, got a ndarray of shape .2"),
+        (lambda: minimize_trust_region(rosenbrock, [1.0, 3.0], jac=True),
+         r"fun must return the pair .*, got a Tensor\. Return a pair"),
+        (lambda: minimize_trust_region(lambda x: 1.0, [1.0, 3.0], jac=True, hessp=max),
+         "fun must return the pair .*, got a float"),
+        (lambda: minimize_trust_region(lambda x: (1.0, [1.0]), [1.0, 3.0], jac=True, hessp=max),
+         "gradient from fun must have 2 numbers, .* got 1"),
+        (lambda: minimize_trust_region(rosenbrock, [0.0, 3.0], hessp=lambda x, p: p[:1]),
+         "product from hessp must have 2 numbers, .* got 1"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_sentence(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"initial_trust_radius": -1.0},
+         "initial_trust_radius must be positive and at most max_trust_radius=1000.0, got -1.0."),
+        ({"max_trust_radius": math.inf}, "max_trust_radius must be positive and finite, got inf."),
+        ({"cg_iterations": -1}, "cg_iterations must be an integer, 0 or more, got -1."),
+        ({"maxiter": -1}, "maxiter must be an integer, 0 or more, got -1."),
+        ({"maxiter": 2.5}, "maxiter must be an integer, 0 or more, got 2.5."),
+        ({"max_nhev": -3}, "max_nhev must be an integer, 0 or more, got -3."),
+        ({"gtol": -1e-3}, "gtol must be 0 or more, got -0.001."),
+        ({"gtol": math.nan}, "gtol must be 0 or more, got nan."),
+    ],
+)  # fmt: skip
+def test_an_option_out_of_range_is_named_as_the_caller_named_it(options, sentence):
+    with pytest.raises(ValueError) as raised:
+        minimize_trust_region(rosenbrock, [-1.2, 1.0], **options)
+    assert str(raised.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda: minimize_trust_region(lambda x: x.abs().sum(), [1 + 2j]), "x0 is complex"),
+        (lambda: minimize_trust_region(lambda x: x.sum() * 1j, [1.0]), "value of fun is complex"),
+        (lambda: minimize_trust_region(lambda x: 1j, [1.0], jac=max, hessp=max), "fun is complex"),
+        (lambda: minimize_trust_region(rosenbrock, [0.0, 3.0], jac=lambda x: [1j, 0], hessp=max),
+         "gradient from jac is complex"),
+        (lambda: minimize_trust_region(rosenbrock, [0.0, 3.0], hessp=lambda x, p: 1j * p),
+         "product from hessp is complex"),
+    ],
+)  # fmt: skip
+def test_complex_numbers_are_refused(call, name):
+    with pytest.raises(TypeError, match=name):
+        call()
+
+
+def test_a_callback_that_writes_into_its_argument_changes_nothing():
+    plain = minimize_trust_region(rosenbrock, [-1.2, 1.0])
+    written = minimize_trust_region(rosenbrock, [-1.2, 1.0], callback=lambda x: x.zero_())
+    assert torch.equal(plain.x, written.x) and plain.nit == written.nit
+
+
+def test_no_number_of_iterations_means_scipys():
+    options = {"initial_trust_radius": 1e-6, "max_trust_radius": 1e-6}  # far from the minimum
+    result = minimize_trust_region(
+        lambda x: (1 + x**2).sqrt().sum(), [1.0], maxiter=None, **options
+    )
+    assert (result.nit, result.status) == (200, 1)
+
+
+def test_results_are_read_by_name_and_exported():
+    result = minimize_trust_region(rosenbrock, np.array([-1.2, 1.0]))
+    assert isinstance(result, optimize.OptimizeResult)
+    assert result["x"] is result.x and dict(result)["nit"] == result.nit
+    with pytest.raises(KeyError, match="no field of the result. It has x, fun, jac"):
+        result["y"]
+    with pytest.raises(optimize.NotFiniteError):
+        optimize.steihaug(lambda d: math.nan * d, torch.ones(2), 1.0)
+    assert isinstance(optimize.steihaug(lambda d: d, torch.ones(2), 1.0), optimize.Step)

@@ -194,6 +194,37 @@ def test_a_film_is_refined_in_time_in_space_or_in_both(axes, rng):
     assert torch.allclose(back[0].weight, model[0].weight, atol=1e-12)
 
 
+def test_one_axis_may_be_given_by_its_number():
+    plane = plain()
+    for change in (refine, coarsen):
+        one, listed = (change(plane, (1, 8, 12), axes=axes) for axes in (1, (1,)))
+        assert torch.equal(one[0].weight, listed[0].weight)
+        assert one[-1].weight.shape == listed[-1].weight.shape != plane[-1].weight.shape
+        for axes in (2, -1, 0.5, [[0]], "0", ()):
+            with pytest.raises(ValueError, match="axes must be some of the grid axes 0 to 1, got"):
+                change(plane, (1, 8, 12), axes=axes)
+
+
+@pytest.mark.parametrize("change", [refine, coarsen])
+def test_an_error_of_the_callers_own_report_is_raised(change):
+    def check(report):
+        assert not report.rows, "the caller's own check"
+
+    with pytest.raises(AssertionError, match="the caller's own check"):
+        change(plain(), (1, 8, 12), report=check)
+
+
+@pytest.mark.parametrize("change", [refine, coarsen])
+@pytest.mark.parametrize("error", [OSError("disk full"), UnicodeError("no arrow")])
+def test_a_report_that_cannot_be_written_is_a_warning_at_the_call(change, error):
+    def broken(report):
+        raise error
+
+    with pytest.warns(UserWarning, match=f"report raised {type(error).__name__}") as warned:
+        assert isinstance(change(plain(), (1, 8, 12), report=broken), nn.Sequential)
+    assert warned[0].filename == __file__
+
+
 def test_layers_behind_fixed_pooling_stay():
     """Behind adaptive pooling the grid is the same, and a stencil there has nothing to gain."""
     model = nn.Sequential(

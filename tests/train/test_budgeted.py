@@ -12,6 +12,7 @@ from mgcore import ThesisCNN
 from mgcore.thesis.network import step_flops
 from mgcore.train.budgeted import BatchLevel, Level, Scheme, image_flops, train
 from mgcore.train.progressive_resizing import progressive_resizing
+from mgcore.train.resolution_ladder import coarse_to_fine
 
 
 def small():
@@ -94,6 +95,48 @@ def test_a_rung_without_coarser_grids_is_plain_whatever_the_scheme(level):
         assert torch.equal(a, b) and torch.equal(a, c)
 
 
+@pytest.mark.parametrize(
+    ("scheme", "grids"),
+    [(Scheme(), 1), (Scheme("joint", (4,), depth=2), 3), (Scheme("multilevel", (1, 2, 4)), 3)],
+)
+def test_a_scheme_trains_on_all_its_grids_by_default(scheme, grids, level):
+    free, limited = small(), small()
+    spent = train(free, level(20), generator(), scheme=scheme)
+    assert len(spent.images) == grids and all(spent.images)
+    train(limited, level(20), generator(), scheme=scheme, below=grids - 1)
+    assert all(map(torch.equal, free.parameters(), limited.parameters()))
+
+
+def test_the_order_of_images_is_reproducible_without_a_generator(level):
+    default, zero = small(), small()
+    train(default, level(20))
+    train(zero, level(20), generator(0))
+    assert all(map(torch.equal, default.parameters(), zero.parameters()))
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        train,
+        progressive_resizing,
+        lambda model, level, **how: coarse_to_fine(model, [level], **how),
+    ],
+)
+def test_an_optimizer_or_a_model_that_cannot_train_gets_one_sentence(run, level):
+    model = small()
+    with pytest.raises(TypeError, match=r"got a SGD\. Pass for instance partial\(torch\.optim\."):
+        run(model, level(4), optimizer=torch.optim.SGD(model.parameters(), lr=0.1))
+    for nothing in (nn.Flatten(), model.requires_grad_(False)):
+        with pytest.raises(ValueError, match="no parameter that requires a gradient"):
+            run(nothing, level(4))
+
+
+@pytest.mark.parametrize("below", [-1, 1.5])
+def test_a_number_of_coarser_grids_is_checked_by_its_name(below, level):
+    with pytest.raises(ValueError, match=f"below must be .* or None, got {below}"):
+        train(small(), level(4), below=below)
+
+
 @pytest.mark.parametrize("scheme", [Scheme(), Scheme("joint"), Scheme("multilevel", (8, 16))])
 def test_training_learns(scheme, rng):
     """Bright above against bright below: every scheme finds it."""
@@ -170,7 +213,7 @@ def test_a_loader_gives_the_same_training_as_its_batches(scheme, level):
     dataset = torch.utils.data.TensorDataset(data.images, data.labels)
     loader = torch.utils.data.DataLoader(dataset, batch_size=4)
     ours, theirs = small(), small()
-    spent = train(ours, BatchLevel(loader, 24), generator(), scheme=scheme)
+    spent = train(ours, BatchLevel(loader, 24), scheme=scheme, below=0)  # its order is its own
     descent, left = torch.optim.SGD(theirs.parameters(), lr=0.01, momentum=0.9), 24
     while left:
         for images, labels in loader:

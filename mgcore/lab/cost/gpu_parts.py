@@ -18,7 +18,7 @@ from torch import Tensor
 from mgcore.data.images import load_digits
 from mgcore.lab.cost.plain_script import train as train_plain_script
 from mgcore.lab.cost.rates import BATCH, ONE_BY_ONE, lowerings_on, seconds, training_epoch
-from mgcore.lab.protocol import DEFAULT_TRIALS, Protocol, study_protocol
+from mgcore.lab.protocol import DEFAULT_TRIALS, NEWTONS, Protocol, study_protocol
 from mgcore.lab.records.checkpoints import PhaseState
 from mgcore.lab.records.files import RecordError
 from mgcore.lab.records.schema import Trial
@@ -544,7 +544,7 @@ def newton(settings: Settings) -> dict[str, Task]:
     return {
         f"{retraining}, {method}": partial(check_newton, settings.device, retraining, method)
         for retraining in ("classifier", "joint")
-        for method in ("steihaug", "meganet")
+        for method in NEWTONS
     }
 
 

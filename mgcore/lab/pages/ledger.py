@@ -43,6 +43,7 @@ _PLACES = {
     "Tables 4.1, 4.3": ("optimizers", "table-4-3-the-classifier-by-cg-steihaug-then-both-by-sgd"),
     "Table 4.4": ("optimizers", "table-4-4-cg-steihaug-for-both"),
     "Tables 4.2, 4.4": ("optimizers", "table-4-4-cg-steihaug-for-both"),
+    **dict.fromkeys(("(3.3)", "(3.4)–(3.5)", "§3.1.2", "§3.1.3", "§3.2.1"), _ERRATA),
 }
 _PLACES_BY_ID = {
     "smoothness-penalty-needed": ("claims", "ablations"),
@@ -180,6 +181,19 @@ def ledger_table(entries: Sequence[Entry], caption: str = "") -> Table:
 
 
 def evidence_page(claim: Claim) -> str:
-    """Return the page, from within the book's folder, on which the evidence is shown."""
-    page, heading = _PLACES_BY_ID.get(claim.id) or _PLACES.get(claim.source, _ERRATA)
+    """Return the page, from within the book's folder, on which the evidence is shown.
+
+    Raises
+    ------
+    ValueError
+        If no page is known for the claim or its source.
+    """
+    place = _PLACES_BY_ID.get(claim.id) or _PLACES.get(claim.source)
+    if place is None:
+        raise ValueError(
+            f"The page with the evidence of claim {claim.id!r} is not known. Add its source, "
+            f"{claim.source!r}, to _PLACES in mgcore/lab/pages/ledger.py, or its id to "
+            "_PLACES_BY_ID."
+        )
+    page, heading = place
     return f"{page}.html" + (f"#{heading}" if heading else "")

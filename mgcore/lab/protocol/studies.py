@@ -100,6 +100,8 @@ def study_protocol(
 def describe(study: str) -> tuple[str, str, str]:
     """Return what of the thesis a study repeats, its network and its images, each in a few words.
 
+    A study whose name begins with a word that the thesis has no table for is beyond the thesis.
+
     Examples
     --------
     >>> describe("pooling-original")
@@ -108,4 +110,5 @@ def describe(study: str) -> tuple[str, str, str]:
     changes = STUDIES[study]
     network = "pooling" if changes.get("pooling") else "no pooling"
     images = "smoothed" if changes.get("fine_training") == "prolonged" else "original"
-    return _REPEATS[study.removeprefix("printed-").partition("-")[0]], network, images
+    first = study.removeprefix("printed-").partition("-")[0]
+    return _REPEATS.get(first, "beyond the thesis"), network, images

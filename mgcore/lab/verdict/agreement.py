@@ -355,7 +355,9 @@ def compare_means(ours: Sequence[Trial], theirs: Sequence[Trial]) -> Agreement:
     """
     n, m = len(ours), len(theirs)
     if m < 2:
-        return Agreement(None, "means", "Not comparable: the record has one trial, so no spread.")
+        return Agreement(
+            None, "means", "Too few trials to tell: the record has one trial, so no spread."
+        )
     table = table_cells(theirs)
     differences, margins = judge(_values(ours, table), _values(theirs, table))
     outside = [

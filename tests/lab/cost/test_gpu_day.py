@@ -15,7 +15,7 @@ from mgcore.lab.cost.gpu_parts import (
     check_steps,
     parts_on,
 )
-from mgcore.lab.protocol import study_protocol
+from mgcore.lab.protocol import NEWTONS, study_protocol
 from mgcore.lab.records.files import RecordError
 
 
@@ -73,6 +73,11 @@ def go(folder, machine, limit, **options):
 def every_task():
     settings = Settings("cpu", "smoke", "strokes")
     return [(part, name) for part in parts_on("cpu") for name in PARTS[part].tasks(settings)]
+
+
+def test_a_newton_method_that_is_added_is_checked_too(monkeypatch):
+    monkeypatch.setattr("mgcore.lab.cost.gpu_parts.NEWTONS", (*NEWTONS, "another"))
+    assert "joint, another" in PARTS["newton"].tasks(Settings("cpu", "smoke", "strokes"))
 
 
 def test_with_enough_time_every_task_runs_once_in_the_order_of_the_plan(tmp_path):

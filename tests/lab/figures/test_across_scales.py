@@ -25,6 +25,15 @@ def results():
     return found
 
 
+def sample_figures():
+    """Return a maker of each figure."""
+    some = [Speedup("copied", "fine only", 2.0, 1.5, 2.7, 3, 3)]
+    return {
+        "errors": lambda: relative_error_plot(results(), "Title"),
+        "speedups": lambda: speedups_plot({"network": some}, "Title"),
+    }
+
+
 def test_strategies_differ_in_marker_and_conditions_own_their_colours():
     assert list(LOOKS) == list(STRATEGIES)
     assert len({look.marker for look in LOOKS.values()}) == len(STRATEGIES)

@@ -30,6 +30,16 @@ def rows():
     return found
 
 
+def sample_figures():
+    """Return a maker of each figure."""
+    effects = [Effect("momentum", (0.0, 0.9), 5.0, 1.0, 32)]
+    return {
+        "curve": lambda: figures_multiverse.specification_curve(rows(), {False: 36.3, True: 11.8}),
+        "effects": lambda: figures_multiverse.effects_plot({"points": effects, "others": effects}),
+        "distances": lambda: figures_multiverse.distances(rows(), nearest=2),
+    }
+
+
 def test_a_universe_has_a_number_from_each_seed_or_is_counted_as_lost():
     some = rows()
     universes, lost = by_universe(some)

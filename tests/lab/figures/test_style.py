@@ -1,42 +1,29 @@
 """Every figure of the book has one style: size, background, legible text, the same bytes."""
 
 import base64
+import importlib
 import inspect
 import io
 import itertools
+import pkgutil
+from pathlib import Path
 
 import matplotlib as mpl
 import notebooks
 import numpy as np
 import pytest
-import test_background
-import test_baseline
-import test_front
-import test_gap
-import test_method
-import test_multigrid
-import test_optimizers
-import test_pde_view
 from drawing import drawn_once
 from notebooks import ROOT
 from PIL import Image
 
-from mgcore.lab.figures import (
-    background,
-    baseline,
-    front,
-    gap,
-    method,
-    multigrid,
-    optimizers,
-    pde_view,
-    style,
-)
+from mgcore.lab import figures
+from mgcore.lab.figures import style
 
-MODULES = (
-    test_background, test_baseline, test_front, test_gap, test_method, test_multigrid,
-    test_optimizers, test_pde_view,
-)  # fmt: skip
+MODULES = tuple(
+    importlib.import_module(file.stem)
+    for file in sorted(Path(__file__).parent.glob("test_*.py"))
+    if file.stem != Path(__file__).stem
+)
 MAKERS = {
     f"{module.__name__.removeprefix('test_')}.{name}": make
     for module in MODULES
@@ -88,7 +75,10 @@ def test_settings_of_the_caller_change_nothing(name):
 
 def test_every_figure_is_drawn_in_this_style():
     """The decorator keeps the caller's settings out, so each function that draws has it."""
-    for module in (background, baseline, front, gap, method, multigrid, optimizers, pde_view):
+    for found in pkgutil.iter_modules(figures.__path__, "mgcore.lab.figures."):
+        module = importlib.import_module(found.name)
+        if module is style:  # it makes the frame that the decorator puts around a figure
+            continue
         for name, function in vars(module).items():
             if inspect.isfunction(function) and function.__module__ == module.__name__:
                 draws = inspect.signature(function).return_annotation in ("Figure", "Card")

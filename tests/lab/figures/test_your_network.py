@@ -21,6 +21,11 @@ def results():
     return found
 
 
+def sample_figures():
+    """Return a maker of each figure."""
+    return {"changes": lambda: size_change_plot(results(), "Title")}
+
+
 def test_a_mark_before_and_a_mark_after_for_each_method():
     axes = size_change_plot(results(), "Title").axes[: len(CHANGES)]
     for place, ax in enumerate(axes):

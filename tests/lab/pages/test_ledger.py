@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,13 @@ def test_a_check_that_is_not_there_is_one_sentence(tmp_path):
     with pytest.raises(ValueError) as raised:
         read_ledger(file)
     assert str(raised.value).startswith("The check of claim 'x' must be one of '")
+
+
+def test_a_claim_whose_evidence_has_no_page_is_one_sentence():
+    claim = replace(CLAIMS[0], id="new-claim", source="Table 9.9")
+    with pytest.raises(ValueError, match="'new-claim' is not known. Add its source, 'Table 9.9',"):
+        evidence_page(claim)
+    assert all(evidence_page(claim) for claim in CLAIMS)
 
 
 def test_an_unknown_kind_is_one_sentence(tmp_path):

@@ -6,6 +6,7 @@ from mgcore.data.images import DATASETS
 from mgcore.lab import STUDIES, Protocol, study_protocol
 from mgcore.lab.cli import main
 from mgcore.lab.pages.study_page import check_choice
+from mgcore.lab.protocol.studies import describe
 from mgcore.lab.trial.trial import COARSE_FIELDS
 
 PACKAGE = {"newton": "meganet"}
@@ -111,3 +112,9 @@ def test_bad_input_gets_one_sentence(arguments, sentence):
     with pytest.raises(ValueError) as raised:
         study_protocol(**({"study": "baseline-original"} | arguments))
     assert str(raised.value) == sentence
+
+
+def test_a_study_without_a_table_of_the_thesis_is_listed(monkeypatch, capsys):
+    monkeypatch.setitem(STUDIES, "narrow-original", {"pooling": True})
+    assert describe("narrow-original") == ("beyond the thesis", "pooling", "original")
+    assert main(["list"]) == 0 and "narrow-original" in capsys.readouterr().out
