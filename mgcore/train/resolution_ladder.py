@@ -82,8 +82,32 @@ def fine_to_coarse(
 ) -> tuple[nn.Module, list[Spent]]:  # fmt: skip
     """Train on the finest grid first and transfer the weights to ever coarser grids.
 
-    Parameters and result are those of :func:`coarse_to_fine`; `levels` run from the finest to the
-    coarsest, each with half the cells of the one before along every axis.
+    Parameters
+    ----------
+    model : Module
+        A network for the images of ``levels[0]``.  It is not changed.
+    levels : sequence of Level or BatchLevel
+        From the finest to the coarsest; each grid has half the cells of the previous grid along
+        every axis.
+    stencils, prolongation
+        How weights are transferred, as in :func:`mgcore.coarsen`.
+    optimizer, loss, generator
+        As for :func:`coarse_to_fine`.
+
+    Returns
+    -------
+    model : Module
+        The trained network on the coarsest grid.
+    spent : list of Spent
+        The cost of training on each grid.
+
+    Raises
+    ------
+    TypeError
+        As :func:`coarse_to_fine`.
+    ValueError
+        If the grids do not halve, the network cannot be coarsened or has no parameter that requires
+        a gradient, or a budget is too small for one step.
     """
     how = {"stencils": stencils, "prolongation": prolongation}
     rest = {"optimizer": optimizer, "loss": loss}

@@ -1,6 +1,8 @@
 """Training on one grid: torch's own loop, and budgets counted by the loss itself."""
 
 import copy
+import inspect
+import re
 from functools import partial
 
 import pytest
@@ -8,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mgcore import ThesisCNN
+from mgcore import ThesisCNN, coarsen, minimize_trust_region, refine
 from mgcore.thesis.network import step_flops
 from mgcore.train.budgeted import BatchLevel, Level, Scheme, image_flops, train
 from mgcore.train.progressive_resizing import progressive_resizing
-from mgcore.train.resolution_ladder import coarse_to_fine
+from mgcore.train.resolution_ladder import coarse_to_fine, fine_to_coarse
 
 
 def small():
@@ -294,3 +296,17 @@ def test_training_needs_no_gradients_of_the_caller(level):
     with torch.no_grad():
         train(model, level(20), generator())
     assert all(map(torch.equal, model.parameters(), expected.parameters()))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [refine, coarsen, minimize_trust_region, train, coarse_to_fine, fine_to_coarse],
+    ids=lambda function: function.__name__,
+)
+def test_a_docstring_has_every_parameter_and_what_is_returned_and_raised(function):
+    text = inspect.getdoc(function)
+    sections = dict(re.findall(r"^(\w+)\n-+\n(.*?)(?=^\w+\n-+\n|\Z)", text, re.S | re.M))
+    assert {"Parameters", "Returns", "Raises"} <= set(sections)
+    named = re.findall(r"^([\w, ]+?)(?: : .*)?$", sections["Parameters"], re.M)
+    names = {name for entry in named for name in entry.split(", ")}
+    assert set(inspect.signature(function).parameters) <= names

@@ -108,6 +108,13 @@ def test_few_recorded_trials_contradict_but_do_not_confirm(m):
     assert compare_means(ours, theirs).agrees is False
 
 
+def test_one_recorded_trial_can_neither_contradict_nor_confirm():
+    rng = np.random.default_rng(6)
+    outcome = compare_means(draw(rng, 2), draw(rng, 1))
+    assert outcome.agrees is None and outcome.method == "means"
+    assert str(outcome).startswith("Too few trials to tell: the record has one trial")
+
+
 def test_the_same_seeds_are_compared_trial_by_trial(tmp_path, tiny):
     trials = draw(np.random.default_rng(3), 3)
     theirs = write(tmp_path / "record", tiny(), trials)
