@@ -61,7 +61,7 @@ def relative_error_plot(results: Results, title: str) -> Figure:
     Parameters
     ----------
     results : sequence
-        From :func:`mgcore.lab.scales.work_grid.read_results`.
+        From :func:`mgcore.lab.scales.work_grid.read_results`, with all strategies or some.
     title : str
     """
     figure = style.card(3.9, title)
@@ -69,8 +69,9 @@ def relative_error_plot(results: Results, title: str) -> Figure:
     work, _ = mean_curve(results, "fine only", "flops")
     work = 1e-12 * work
     ends: list[tuple[float, str]] = []
+    compared = {point["way"] for point in results[0]["points"]} - {"fine only"}
     for strategy, look in LOOKS.items():
-        if strategy == "fine only":
+        if strategy not in compared:
             continue
         mean, low, high = relative_errors(results, strategy)
         coloured = look.colour != "#666666"

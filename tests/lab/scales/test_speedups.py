@@ -47,6 +47,15 @@ def test_a_speedup_is_paired_by_seed_and_has_an_interval():
     assert math.isnan(none.mean) and none.reached == 0
 
 
+def test_a_higher_level_has_a_wider_interval_around_the_same_mean():
+    unequal = results(2.0)
+    for seed, one in enumerate(unequal):
+        for point in one["points"][4:]:
+            point["accuracy"] += 0.5 * seed
+    plain, wide = (speedup(unequal, "copied", "fine only", 80.0, level) for level in (0.95, 0.99))
+    assert wide.mean == plain.mean and wide.low < plain.low < plain.high < wide.high
+
+
 def test_the_difference_of_accuracies_is_paired_by_seed():
     mean, half = accuracy_difference(results(2.0), "copied", "fine only", 4)
     assert mean == pytest.approx(10.0) and half == pytest.approx(0, abs=1e-9)
