@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from mgcore.lab.figures import style
 from mgcore.lab.figures.style import Look
@@ -56,14 +55,9 @@ def size_change_plot(results: Mapping[str, Sequence[Mapping[str, Any]]], title: 
         ax.set_yticks(range(len(METHODS)), [method_label(method, name) for method in METHODS])
         ax.grid(axis="x")
         ax.tick_params(axis="x", labelbottom=True)
-    if len(axes) > len(names):
-        faces = ((style.CARD, "before retraining"), (style.INK, f"after {EPOCHS[-1]} epochs"))
-        marks = [
-            Line2D([], [], color=style.INK, marker="o", markerfacecolor=face, linestyle="none")
-            for face, _ in faces
-        ]
-        marks.append(Line2D([], [], color=style.MUTED, linestyle=":"))
-        labels = [*(label for _, label in faces), "old network at its size"]
-        axes[-1].legend(marks, labels, loc="center")
-    style.note(figure, "Accuracy on held-out images in %: mean over the seeds and 95 % interval.")
+    style.note(
+        figure,
+        "Accuracy on held-out images in %, mean over the seeds and 95 % interval. Hollow: before\n"
+        f"retraining; filled: after {EPOCHS[-1]} epochs; dotted: the old network at the old size.",
+    )
     return figure
