@@ -2,6 +2,7 @@
 
 import json
 import re
+from itertools import product
 from pathlib import Path
 from statistics import fmean
 
@@ -13,6 +14,7 @@ from quoted import geometric, glued, rows, trials
 from mgcore.lab.protocol import printed_tables as thesis
 
 ROOT = Path(__file__).resolve().parents[2]
+PREPARATIONS = ("original", "prolonged")
 CHAPTERS = sorted((ROOT / "book").glob("*.ipynb"))
 CELL = re.compile(
     r"([\w-]+?)-(coarse|(?:new|transfer|multigrid)(?:_classifier)?)-(0|1|last)"
@@ -132,19 +134,18 @@ def test_every_other_glued_number_of_the_baseline_is_its_files():
         rest.add(f"norm-{name}")
     rest.add("prolonged-rest")  # below, with the other intervals
     kinds = ("claims", "reproduced", "radius-ratio", "reach-ratio")
-    kinds += ("multigrid-on-original", "multigrid-on-prolonged")
+    kinds += tuple(f"{arm}-on-{how}" for arm in ("transfer", "multigrid") for how in PREPARATIONS)
     rest |= {f"{p}-{k}" for p in ("original", "prolonged") for k in kinds}
     assert {key for key in found if not CELL.fullmatch(key)} <= set(expected) | rest
 
 
-@pytest.mark.parametrize("preparation", ["original", "prolonged"])
+@pytest.mark.parametrize("preparation", PREPARATIONS)
 def test_measures_quoted_in_the_baseline_are_the_records(preparation):
     found = glued(ROOT / "book" / "baseline.ipynb")
     measures = trials(f"baseline-{preparation}-paper", "measures")
-    for how in ("original", "prolonged"):
-        mean = fmean(m["preparation"]["multigrid"][how] for m in measures)
-        key = f"{preparation}-multigrid-on-{how}"
-        assert float(found[key]) == pytest.approx(mean, abs=0.0501)
+    for arm, how in product(("transfer", "multigrid"), PREPARATIONS):
+        mean = fmean(m["preparation"][arm][how] for m in measures)
+        assert float(found[f"{preparation}-{arm}-on-{how}"]) == pytest.approx(mean, abs=0.0501)
     for what in ("radius", "reach"):
         ratios = []
         for m in measures:
@@ -174,6 +175,10 @@ def test_what_the_baseline_concludes_in_words_is_what_its_numbers_say():
     assert gap > 20 and gap > 2 * found["original-multigrid-last-gap"]
     assert found["prolonged-multigrid-on-prolonged"] > 95
     assert found["prolonged-multigrid-on-original"] < 80
+    # The front page gives one rounded number for both networks on smoothed digits.
+    both = [found[f"prolonged-{arm}-on-prolonged"] for arm in ("transfer", "multigrid")]
+    assert round(both[0]) == round(both[1])
+    assert found["prolonged-transfer-on-original"] > 90
     assert max(found[f"strong_{p}-multigrid-last-gap"] for p in ("original", "prolonged")) < 5
     assert found["norm-multigrid-end"] > 0.8 * found["norm-multigrid-start"]
     assert max(found["carried-calibrated"], found["carried-medium"]) < found["carried-strong"] / 2
