@@ -225,4 +225,4 @@ def read_results(folder: Path, name: str) -> list[Result]:
     RecordError
         If a file is truncated or altered.
     """
-    return [cast(Result, read_json(file)) for file in sorted(folder.glob(f"{name}-*.json"))]
+    return [cast(Result, read_json(file)) for file in sorted(folder.glob(f"{name}-[0-9]*.json"))]
