@@ -58,10 +58,14 @@ def test_every_link_leads_to_a_page_and_a_place_of_the_site() -> None:
 
 
 def test_every_number_that_is_pasted_is_glued_in_its_chapter() -> None:
-    pasted = re.findall(r"\{glue:text\}`([\w.]+)::([^`:]+)", lecture.FILE.read_text("utf-8"))
+    pasted = re.findall(
+        r"\{glue:text\}`([\w.]+)::([^`:]+)(:[^`]+)?`", lecture.FILE.read_text("utf-8")
+    )
     assert pasted
-    for chapter, key in pasted:
+    for chapter, key, form in pasted:
         assert key in glued(ROOT / "book" / chapter), f"{chapter}::{key}"
+        # Without a format, MyST-NB takes the key for one.
+        assert form, f"{chapter}::{key} needs a format; write {key}:s for text."
 
 
 def test_the_slider_starts_with_a_smoothed_digit() -> None:
