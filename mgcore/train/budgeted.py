@@ -161,8 +161,7 @@ class Scheme:
 
     def step_work(self, axes: int) -> float:
         """Return the work of a full step on grids with `axes` axes, in images of the finest."""
-        depth = {"fine": 0, "joint": self.depth, "multilevel": len(self.batches) - 1}[self.kind]
-        counts = _counts(self.kind, list(self.batches), depth)
+        counts = _counts(self.kind, list(self.batches), self._coarser())
         return sum(n * 0.5 ** (level * axes) for level, n in enumerate(counts))
 
     def grids(
@@ -173,9 +172,13 @@ class Scheme:
             raise ValueError(
                 f"below must be a number of coarser grids, 0 or more, or None, got {below!r}."
             )
-        depth = {"fine": 0, "joint": self.depth, "multilevel": len(self.batches) - 1}[self.kind]
         how = {"stencils": self.stencils, "prolongation": self.prolongation}
+        depth = self._coarser()
         return Hierarchy(model, shape, depth if below is None else min(depth, below), **how)
+
+    def _coarser(self) -> int:
+        """Return the number of coarser grids that a step asks for."""
+        return {"fine": 0, "joint": self.depth, "multilevel": len(self.batches) - 1}[self.kind]
 
 
 @dataclass(frozen=True)
