@@ -29,6 +29,19 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture
+def small(monkeypatch):
+    """Return the base with few and small images, with one setting: the images are blurred."""
+    base = predictions.BASE.changed(
+        n_coarse=20, n_fine=20, n_validation=40, coarse_epochs=1, fine_epochs=1, resolution=8
+    )
+    monkeypatch.setattr(predictions, "BASE", base)
+    monkeypatch.setattr(
+        predictions, "SETTINGS", {"blurred": predictions.Setting("blurred", base, blur=True)}
+    )
+    return base
+
+
 @pytest.mark.parametrize("condition", CONDITIONS)
 def test_disturbance_is_proportional_to_the_step(images, condition):
     smoothed = prolong(restrict(images))
@@ -53,7 +66,7 @@ def test_blurring_keeps_constants_and_removes_the_nyquist_frequency():
     assert found[1, 0, 1:-1, 1:-1].abs().max() < 1e-15
 
 
-def test_predictions_are_read_from_the_sweep(folder):
+def test_predictions_are_read_from_the_sweep(folder, small):
     found = predictions.predict(folder)
     assert read_json(folder / "predictions.json") == found
     drop = found["blurred"]["drop"]["multigrid"]
@@ -71,13 +84,7 @@ def test_a_prediction_after_its_outcome_is_refused(folder):
         predictions.predict(folder)
 
 
-def test_outcomes_stand_beside_their_predictions(folder, monkeypatch):
-    small = predictions.BASE.changed(
-        n_coarse=20, n_fine=20, n_validation=40, coarse_epochs=1, fine_epochs=1, resolution=8
-    )
-    settings = {"small": predictions.Setting("a small network", small, blur=True)}
-    monkeypatch.setattr(predictions, "SETTINGS", settings)
-    monkeypatch.setattr(predictions, "BASE", small)
+def test_outcomes_stand_beside_their_predictions(folder, small, monkeypatch):
     monkeypatch.setattr(predictions, "TRIALS", 2)
     monkeypatch.setattr(predictions, "LEAST", 2)
     with pytest.raises(RecordError):
@@ -86,10 +93,10 @@ def test_outcomes_stand_beside_their_predictions(folder, monkeypatch):
     predictions.outcomes(folder, 1)
     rows = predictions.read_outcomes(folder)
     assert [(row.setting, row.condition) for row in rows] == [
-        ("a small network", name) for name in CONDITIONS
+        ("blurred", name) for name in CONDITIONS
     ]
-    trial = read_json(folder / "outcomes" / "small" / "trial-100.json")["transfer"]
-    other = read_json(folder / "outcomes" / "small" / "trial-101.json")["transfer"]
+    trial = read_json(folder / "outcomes" / "blurred" / "trial-100.json")["transfer"]
+    other = read_json(folder / "outcomes" / "blurred" / "trial-101.json")["transfer"]
     expected = (trial["smoothed"] - trial["other"] + other["smoothed"] - other["other"]) / 2
     assert rows[0].observed == pytest.approx(expected)
     assert rows[0].inside == (abs(expected - rows[0].predicted) <= rows[0].half)
