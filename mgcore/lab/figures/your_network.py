@@ -89,7 +89,7 @@ def fitted_map_plot(sweeps: Iterable[tuple[str, str, Sweep]], title: str) -> Fig
         ax, look = panels[name], looks[kind]
         pairs = [interval(values) for values in zip(*sweep.accuracies[FITTED:], strict=True)]
         mean, half = np.array(pairs, dtype=float).T
-        ax.plot(EXPONENTS, mean, color=look.colour, linestyle=look.line)
+        ax.plot(EXPONENTS, mean, color=look.colour, linestyle=look.line, label=f"{kind} images")
         ax.fill_between(EXPONENTS, mean - half, mean + half, color=look.colour, alpha=0.15, lw=0)
         ax.plot(
             sweep.best, mean[EXPONENTS.index(sweep.best)], look.marker, color=look.colour,
@@ -97,20 +97,18 @@ def fitted_map_plot(sweeps: Iterable[tuple[str, str, Sweep]], title: str) -> Fig
         )  # fmt: skip
         free, width = interval(sweep.fitted)
         ax.errorbar(edge, free, yerr=width, color=look.colour, marker=look.marker, capsize=2.5)
-        ax.annotate(
-            f"{kind} images", (EXPONENTS[0], mean[0]), (2, 6), textcoords="offset points",
-            color=look.colour, fontsize=9,
-        )  # fmt: skip
     for name, ax in panels.items():
         for exponent, arm in ((0, "transfer"), (1, "multigrid")):
             ax.axvline(exponent, color=style.LOOKS[arm].colour, linewidth=1, linestyle=":")
         ax.set(title=DATA[name].heading, xlabel="exponent t", xlim=(-0.6, edge + 0.15))
         ax.set_xticks([0, 0.5, 1, edge], ["0\ncopied", "0.5", "1\nGalerkin", "fitted\nmap"])
         ax.set_ylim(0, 101)
-    next(iter(panels.values())).set_ylabel("held-out accuracy, %")
+    first = next(iter(panels.values()))
+    first.set_ylabel("held-out accuracy, %")
+    first.legend(loc="lower left")
     style.note(
         figure,
-        "Before retraining; mean and 95 % interval over the networks that judge. Hollow: the\n"
-        "exponent chosen on other networks. Right: the fitted map, limited by the symmetries alone.",
+        "Before retraining, mean and 95 % interval over the judging networks. Hollow:\n"
+        "exponent chosen on other networks. Right: the fitted map, limited by symmetry alone.",
     )
     return figure
