@@ -6,6 +6,7 @@ where the theme no longer has what is changed.
 
 from __future__ import annotations
 
+import html as markup
 import io
 import re
 from collections.abc import Callable
@@ -22,6 +23,9 @@ SIDEBAR = '<div id="pst-primary-sidebar" '
 OPENER, BELOW = '<summary><span class="toctree-toggle"', "Pages below this one"
 # An entry of the references stands in a list; its own role is no longer allowed on what it is.
 REFERENCE, ENTRY = 'role="doc-biblioentry"', 'role="listitem"'
+PARAGRAPH = re.compile(r"<p>(.*?)</p>", re.DOTALL)
+SENTENCES = 60  # characters at least of a paragraph that describes a page
+DESCRIPTION = 160  # characters that search engines show
 ICON = re.compile(
     r"""(?:"([\w-]+)"|\b([a-z]\w*)):\[\d+,\d+,\[([^\]]*)\],"[0-9a-f]+",(?:"[^"]*"|\[[^\]]*\])\],?"""
 )
@@ -48,10 +52,32 @@ def polish(html: Path) -> None:
         text = text.replace(OPENER, OPENER.replace(">", f' aria-label="{BELOW}">', 1))
         text = text.replace(REFERENCE, ENTRY)
         text = FILE.sub(_file(smaller), IMAGE.sub(_patient, text))
+        text = text.replace("</title>", "</title>" + description(text), 1)
         page.write_text(text, encoding="utf-8")
     if pages and not named:
         raise SystemExit(f"polish: no page has {SIDEBAR!r}; the theme has changed.")
     keep_icons(html / "_static" / "scripts" / "fontawesome.js", used)
+
+
+def description(text: str) -> str:
+    """Return the meta element with the first paragraph of a page, shortened, or with its title.
+
+    Paragraphs with formulas, parts of sentences and the opening line of a chapter do not count.
+    """
+    found = re.search(r"<title>(.*?)</title>", text, re.DOTALL)
+    chosen = markup.unescape(" ".join(found[1].split())) if found else ""
+    article = text.partition("<article")[2]
+    article = re.sub(
+        r'<div class="opening .*?</div>|<figcaption.*?</figcaption>', "", article, flags=re.DOTALL
+    )
+    for paragraph in PARAGRAPH.findall(article):
+        words = " ".join(markup.unescape(re.sub(r"<[^>]+>", "", paragraph)).split())
+        if len(words) >= SENTENCES and words[0].isupper() and "\\(" not in words:
+            chosen = words
+            break
+    if len(chosen) > DESCRIPTION:
+        chosen = chosen[:DESCRIPTION].rsplit(" ", 1)[0] + " …"
+    return f'<meta name="description" content="{markup.escape(chosen)}">'
 
 
 def lighten(file: Path) -> bool:

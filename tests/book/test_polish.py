@@ -1,5 +1,7 @@
 """What is done to the built site, on a small one made for the test."""
 
+import re
+
 import pytest
 from PIL import Image
 from polish import keep_icons, polish
@@ -36,6 +38,21 @@ def test_pictures_become_smaller_and_keep_their_pixels(site) -> None:
     image = '<img loading="lazy" alt="A" src="../_images/a.webp">'
     assert f'<a href="../_images/a.webp">{image}</a>' in text
     assert '<img loading="lazy" alt="B" src="b.png">' in text
+
+
+def test_a_page_is_described_by_its_first_paragraph(site) -> None:
+    words = "The question & its answer " + "again " * 40
+    file = site / "book" / "page.html"
+    opening = '<div class="opening docutils container"><p>Reading: ' + "9 " * 60 + "</p></div>"
+    wrong = f"{opening}<p>Short.</p><p>with a formula \\(x\\) {words}</p>"
+    file.write_text(f"<title>T</title>{PAGE}<article>{wrong}<p>{words.replace('&', '&amp;')}</p>")
+    polish(site)
+    (found,) = re.findall('<meta name="description" content="([^"]*)">', file.read_text())
+    assert found.startswith("The question &amp; its answer again") and found.endswith(" …")
+    assert len(found) <= 170
+    file.write_text(f"<title>A title</title>{PAGE}<article>{wrong}")
+    polish(site)
+    assert '<meta name="description" content="A title">' in file.read_text()
 
 
 def test_what_the_theme_leaves_unnamed_gets_a_name(site) -> None:
