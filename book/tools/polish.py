@@ -23,6 +23,7 @@ SIDEBAR = '<div id="pst-primary-sidebar" '
 OPENER, BELOW = '<summary><span class="toctree-toggle"', "Pages below this one"
 # An entry of the references stands in a list; its own role is no longer allowed on what it is.
 REFERENCE, ENTRY = 'role="doc-biblioentry"', 'role="listitem"'
+MATHJAX = re.compile(r'<script[^>]*src="[^"]*/mathjax/[^"]*"[^>]*></script>\n?')
 PARAGRAPH = re.compile(r"<p>(.*?)</p>", re.DOTALL)
 SENTENCES = 60  # characters at least of a paragraph that describes a page
 DESCRIPTION = 160  # characters that search engines show
@@ -52,6 +53,8 @@ def polish(html: Path) -> None:
         text = text.replace(OPENER, OPENER.replace(">", f' aria-label="{BELOW}">', 1))
         text = text.replace(REFERENCE, ENTRY)
         text = FILE.sub(_file(smaller), IMAGE.sub(_patient, text))
+        if 'class="math' not in text:  # Sphinx keeps it where a formula was cut from a page
+            text = MATHJAX.sub("", text)
         text = text.replace("</title>", "</title>" + description(text), 1)
         page.write_text(text, encoding="utf-8")
     if pages and not named:

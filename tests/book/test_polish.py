@@ -55,6 +55,15 @@ def test_a_page_is_described_by_its_first_paragraph(site) -> None:
     assert '<meta name="description" content="A title">' in file.read_text()
 
 
+def test_a_page_without_formulas_does_not_ask_for_mathjax(site) -> None:
+    script = '<script defer="defer" src="../_static/mathjax/tex-chtml.js"></script>'
+    file = site / "book" / "page.html"
+    for formula in ("", '<span class="math">x</span>'):
+        file.write_text(script + PAGE + formula)
+        polish(site)
+        assert (script in file.read_text()) is bool(formula)
+
+
 def test_what_the_theme_leaves_unnamed_gets_a_name(site) -> None:
     polish(site)
     text = (site / "book" / "page.html").read_text()
