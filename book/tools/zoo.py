@@ -1,8 +1,8 @@
 """Write the records of ``refine`` on the networks of a library: ``book/records/zoo/LIBRARY.json``.
 
-Of torchvision all networks: classifiers, segmentation and video networks, and the backbones of
-detection.  Of timm, where it is installed, the smallest network of each module.  They have no
-weights and are on the meta device.  Images change from 224 to 448 and to 288 pixels along a side
+Of torchvision all networks for classification, segmentation and video, and the backbones of
+detection.  Of timm, where it is installed, the smallest network of each module; to find these takes
+some minutes of the first run.  They have no weights and are on the meta device.  Images change from 224 to 448 and to 288 pixels along a side
 (films of 112 pixels to 224 and 144, Inception of 299 to 598 and 384, SSD of 300 to 600 and 386).
 Where a patch of 14 pixels does not divide 288, the size is 294.  Each result is written as it
 comes; a second run does what is missing or was refused.
