@@ -2,10 +2,13 @@
 
 Of torchvision all networks for classification, segmentation and video, and the backbones of
 detection.  Of timm, where it is installed, the smallest network of each module; to find these takes
-some minutes of the first run.  They have no weights and are on the meta device.  Images change from 224 to 448 and to 288 pixels along a side
-(films of 112 pixels to 224 and 144, Inception of 299 to 598 and 384, SSD of 300 to 600 and 386).
-Where a patch of 14 pixels does not divide 288, the size is 294.  Each result is written as it
-comes; a second run does what is missing or was refused.
+some minutes of the first run.  They have no weights and are on the meta device.
+
+Images change from 224 to 448 and to 288 pixels along a side (films of 112 pixels to 224 and 144,
+Inception of 299 to 598 and 384, SSD of 300 to 600 and 386).  Where a patch of 14 pixels does not
+divide 288, the size is 294; a network of timm that does not run at 224 changes from its own size to
+multiples of 32.  Each result is written as it comes; a second run does what is missing or was
+refused.
 """
 
 from __future__ import annotations
@@ -98,7 +101,7 @@ def timm_entries(stored: list[dict[str, Any]]) -> Iterator[Entry]:
     known = {result["kind"]: (result["name"], result["before"][-1]) for result in stored}
     for module in timm.list_modules():
         name, side = known.get(module) or _smallest(timm, module)
-        yield Entry(name, module, timm, side, 14 if "patch14" in name else 1)
+        yield Entry(name, module, timm, side, 14 if "patch14" in name else 32)
 
 
 def _smallest(timm: ModuleType, module: str) -> tuple[str, int]:
