@@ -14,6 +14,7 @@ from notebooks import ROOT
 
 from mgcore.grids import prolong, restrict
 from mgcore.kernels import refine_kernel
+from mgcore.lab.choices.gap_spectra import response
 from mgcore.multigrid.cycles import build_levels, coarse_correction, two_grid, work
 from mgcore.multigrid.poisson import amplitudes, jacobi, mode
 from mgcore.operators import OPERATORS, to_operators
@@ -253,6 +254,114 @@ def test_an_unusable_number_changes_nothing_and_is_marked(visit) -> None:
     state(page, TYPE, [0] * 9)  # of a zero response nothing is a fraction
     assert page.inner_text("[data-difference=refined-28]") == "–"
     assert "NaN" not in page.inner_text("section") and "Infinity" not in page.inner_text("section")
+
+
+@pytest.mark.parametrize("prolongation", ["bilinear", "constant"])
+def test_parts_of_the_digit_and_frequency_responses_are_mgcores(visit, prolongation: str) -> None:
+    page = visit("kernel_explorer")
+    page.select_option("[name=prolongation]", prolongation)
+    digits = pictures(explorer_data.TARGET.read_text("utf-8"))
+    for number, values in enumerate(KERNELS[:6]):
+        digit, axis = number % 2, "uv"[number // 2 % 2]
+        page.select_option("[name=digit]", str(digit))
+        page.select_option("[name=axis]", axis)
+        found = state(page, TYPE, values.tolist())
+        x, kernel = digits[digit][28], torch.tensor(values).view(3, 3)
+        smooth = prolong(restrict(x), prolongation)
+        kernels = {"copied": kernel, "refined": refine_kernel(kernel, prolongation)}
+        rows = {"image": [x, smooth, x - smooth]}
+        rows |= {name: [respond(part, k) for part in rows["image"]] for name, k in kernels.items()}
+        for name, three in rows.items():
+            norms = [float(torch.linalg.norm(part)) for part in three]
+            same(found["shares"][name], np.divide(norms, norms[0]))
+            for place, part, norm in zip(("whole", "smooth", "rest"), three, norms, strict=True):
+                same(found["parts"][name][("whole", "smooth", "rest").index(place)], part.flatten())
+                printed = shown(page.inner_text(f"[data-share={name}-{place}]"))
+                assert printed == pytest.approx(100 * norm / norms[0], rel=0.0051)
+        # |k̂| at the frequencies 2πm/n; the last is the Nyquist frequency.
+        curves = {"original": (kernel, 56), "copied": (kernel, 112)}
+        curves["refined"] = (kernels["refined"], 112)
+        for name, (k, n) in curves.items():
+            squares = response(k.numpy(), n)
+            wanted = np.sqrt(squares[:, 0] if axis == "u" else squares[0])[: n // 2 + 1]
+            same(found["gains"][name], wanted)
+        same(found["gains"]["copied"][::2], found["gains"]["original"])
+        said = page.get_attribute("[data-gains] svg", "aria-label")
+        assert f"along {axis}" in said
+        texts = re.findall(r"(\S+) \((?:original|copied|refined)", said)
+        ends = [found["gains"][name][-1] for name in curves]
+        top = max(max(curve) for curve in found["gains"].values())
+        assert [shown(text) for text in texts] == pytest.approx(ends, rel=0.0051, abs=1e-9 * top)
+
+
+def test_curves_are_drawn_as_they_were_computed(visit) -> None:
+    page = visit("kernel_explorer")
+    gains = state(page, TYPE, KERNELS[2].tolist())["gains"]
+    drawn = page.locator("[data-gains] polyline").evaluate_all(
+        "lines => lines.slice(3).map((line) => [...line.points].map(({ x, y }) => [x, y]))"
+    )
+    for curve, points in zip(gains.values(), drawn, strict=True):
+        x, y = np.array(points).T
+        assert len(x) == len(curve) and np.corrcoef(y, curve)[0, 1] < -0.999
+    # The curve of the original ends where the frequency of the fine grid is half as high.
+    (x0, *_), (x1, *_) = drawn[0][0], drawn[0][-1]
+    assert (x1 - x0) / (drawn[1][-1][0] - drawn[1][0][0]) == pytest.approx(0.5, abs=0.01)
+
+
+def test_a_cell_is_moved_by_mouse_touch_and_arrow_keys(visit) -> None:
+    page = visit("kernel_explorer")
+    page.click("[data-preset=laplacian]")
+    field = page.locator("input[type=number]").nth(4)
+    field.scroll_into_view_if_needed()
+    box = field.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x, y - 30, steps=5)
+    page.mouse.up()
+    after = state(page)
+    assert after["kernel"] == pytest.approx([0, 1, 0, 1, -3.5, 1, 0, 1, 0])
+    assert after["name"] == "edited" and field.input_value() == "-3.5"
+    page.mouse.move(x, y - 100)  # the button is up
+    assert state(page)["kernel"] == after["kernel"]
+    field.press("ArrowDown")
+    field.press("Shift+ArrowUp")
+    assert state(page)["kernel"][4] == pytest.approx(-2.6)
+    phone = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+    page = visit("kernel_explorer", **phone)
+    page.tap("[data-preset=identity]")
+    field = page.locator("input[type=number]").nth(0)
+    field.scroll_into_view_if_needed()
+    box, scrolled = field.bounding_box(), page.evaluate("scrollY")
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    touch = page.context.new_cdp_session(page)
+    for kind, dy in [("touchStart", 0), *(("touchMove", 6 * k) for k in range(1, 6))]:
+        points = [{"x": x, "y": y + dy}]
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    page.wait_for_timeout(100)
+    assert state(page)["kernel"][0] == pytest.approx(-0.5)
+    assert page.evaluate("scrollY") == scrolled
+
+
+def test_a_refused_value_gets_a_sentence_and_the_last_valid_one_stays(visit) -> None:
+    page = visit("kernel_explorer")
+    page.click("[data-preset=identity]")
+    field, alert = page.locator("input[type=number]").nth(4), page.get_by_role("alert")
+    assert alert.count() == 0 or alert.inner_text() == ""
+    for text, what in (("1e9", "“1e9”"), ("", "An empty cell"), ("-1000001", "“-1000001”")):
+        field.fill(text)
+        said = alert.inner_text()
+        assert said.startswith(f"{what} was refused: a cell takes a number from −1000000")
+        assert said.endswith("Row 2, column 2 keeps 1.")
+        assert state(page)["kernel"] == [0, 0, 0, 0, 1, 0, 0, 0, 0]
+    field.blur()
+    assert field.input_value() == "1" and "was refused" in alert.inner_text()
+    field.focus()
+    page.keyboard.type("a")  # which the browser itself drops
+    assert alert.inner_text().startswith("“a” was refused")
+    field.fill("2")
+    assert page.locator("[data-refused]").inner_text() == "" and state(page)["kernel"][4] == 2
 
 
 # ---- Two-grid explorer ----
@@ -607,7 +716,7 @@ def test_an_explorer_is_small_and_asks_no_host(name: str) -> None:
     parts = {BOOK / "_static" / file for file in SCRIPTS[name] | {"explorers.css"}}
     loaded = {part.split('"')[0] for part in fragment.read_text("utf-8").split("../_static/")[1:]}
     assert loaded == {part.name for part in parts}
-    assert sum(Path(file).stat().st_size for file in {fragment, *parts}) < 60_000
+    assert sum(Path(file).stat().st_size for file in {fragment, *parts}) < 72_000
     for file in {fragment, *parts}:
         assert "://" not in file.read_text("utf-8")
 
