@@ -1,4 +1,4 @@
-"""What is done to the built site: lighter pictures and icons, and names that the theme leaves out.
+"""What is done to the built site: lighter pictures and scripts, and names that the theme lacks.
 
 Sphinx and its theme are left as they are; only their output is changed, and every change says so
 where the theme no longer has what is changed.
@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from notebooks import ROOT
 from PIL import Image
 
 IMAGE = re.compile(r"<img\b[^>]*>")
@@ -31,6 +32,9 @@ ICON = re.compile(
     r"""(?:"([\w-]+)"|\b([a-z]\w*)):\[\d+,\d+,\[([^\]]*)\],"[0-9a-f]+",(?:"[^"]*"|\[[^\]]*\])\],?"""
 )
 ICONS_ADDED_BY_SCRIPTS = {"xmark"}
+# Comments on lines of their own, in scripts and style sheets; a notice of a licence stays.
+COMMENT = re.compile(r"^[ \t]*/\*(?:(?!\*/).)*\*/[ \t]*\n", re.M | re.S)
+NOTICE = re.compile(r"Apache|CC0|MIT|licen[cs]e", re.I)
 
 
 def polish(html: Path) -> None:
@@ -60,6 +64,24 @@ def polish(html: Path) -> None:
     if pages and not named:
         raise SystemExit(f"polish: no page has {SIDEBAR!r}; the theme has changed.")
     keep_icons(html / "_static" / "scripts" / "fontawesome.js", used)
+    for file in (html / "_static").glob("*.*"):
+        if file.suffix in (".js", ".css") and (ROOT / "book" / "_static" / file.name).exists():
+            short = shorten(file.read_text("utf-8"), file.suffix == ".css")
+            file.write_text(short, encoding="utf-8")
+
+
+def shorten(text: str, style: bool = False) -> str:
+    """Return a script or style sheet of ours without comments and indentation.
+
+    Of a style sheet (`style`), spaces that separate nothing go too.
+
+    Readers download these; the repository keeps the text that people read.
+    """
+    text = COMMENT.sub(lambda comment: comment[0] if NOTICE.search(comment[0]) else "", text)
+    if any(line.count("`") % 2 for line in text.splitlines()):
+        return text  # a template goes over several lines, and its spaces count
+    text = re.sub(r"^[ \t]+", "", text, flags=re.M)
+    return re.sub(r"(?<=[;:{,]) +| +(?=[{}])", "", text).replace("\n", "") if style else text
 
 
 def description(text: str) -> str:

@@ -4,7 +4,7 @@ import re
 
 import pytest
 from PIL import Image
-from polish import keep_icons, polish
+from polish import keep_icons, polish, shorten
 
 PAGE = """<details><summary><span class="toctree-toggle"></span></summary></details>
 <div id="pst-primary-sidebar" class="x"></div><i class="fa-solid fa-bars"></i>
@@ -87,3 +87,23 @@ def test_a_theme_that_has_changed_is_told_of(site) -> None:
     (site / "book" / "page.html").write_text("<p>x</p>")
     with pytest.raises(SystemExit, match="no page has"):
         polish(site)
+
+
+def test_scripts_lose_comments_and_indentation_but_no_notice_and_no_template() -> None:
+    code = (
+        "/* What\n   it does. */\n{\n  /* note */ f(); /* why */\n    /* Map (CC0). */\n  g();\n}\n"
+    )
+    short = "{\n/* note */ f(); /* why */\n/* Map (CC0). */\ng();\n}\n"
+    assert shorten(code) == short
+    template = "x = `a\n  b`;\n"
+    assert shorten("/* c */\n" + template) == template
+    sheet = "@media (max-width: 9rem) {\n  a :is(b, c) { x: y z; } /* Why. */\n}\n"
+    assert shorten(sheet, True) == "@media (max-width:9rem){a :is(b,c){x:y z;} /* Why. */}"
+
+
+def test_only_our_own_scripts_are_shortened(site) -> None:
+    for name in ("explorers.js", "theirs.js"):
+        (site / "_static" / name).write_text("/* c */\n  f();\n")
+    polish(site)
+    assert (site / "_static" / "explorers.js").read_text() == "f();\n"
+    assert (site / "_static" / "theirs.js").read_text() == "/* c */\n  f();\n"
