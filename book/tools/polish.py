@@ -81,7 +81,7 @@ def shorten(text: str, style: bool = False) -> str:
     if any(line.count("`") % 2 for line in text.splitlines()):
         return text  # a template goes over several lines, and its spaces count
     text = re.sub(r"^[ \t]+", "", text, flags=re.M)
-    return re.sub(r"(?<=[;:{,]) +| +(?=[{}])", "", text).replace("\n", "") if style else text
+    return re.sub(r"(?<=[;:{},])\s+|\s+(?=[{}])", "", text) if style else text
 
 
 def description(text: str) -> str:

@@ -98,7 +98,8 @@ def test_scripts_lose_comments_and_indentation_but_no_notice_and_no_template() -
     template = "x = `a\n  b`;\n"
     assert shorten("/* c */\n" + template) == template
     sheet = "@media (max-width: 9rem) {\n  a :is(b, c) { x: y z; } /* Why. */\n}\n"
-    assert shorten(sheet, True) == "@media (max-width:9rem){a :is(b,c){x:y z;} /* Why. */}"
+    assert shorten(sheet, True) == "@media (max-width:9rem){a :is(b,c){x:y z;}/* Why. */}"
+    assert shorten("a\nb {\n  c: d;\n}\n", True) == "a\nb{c:d;}"
 
 
 def test_only_our_own_scripts_are_shortened(site) -> None:

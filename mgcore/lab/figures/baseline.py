@@ -365,7 +365,9 @@ def _contours(ax: Axes, steps: np.ndarray, ratios: np.ndarray, norm: LogNorm) ->
     """Draw one map of multiples of the centre, with a labelled line at each of LEVELS."""
     # Between recorded points the logarithm is linear, as on the circles. Entry (i, j) belongs to
     # steps[i] of direction 1 and steps[j] of direction 2.
-    log, ends = np.log(ratios).T, np.log([norm.vmin, norm.vmax * (1 + 1e-9)])
+    low, high = norm.vmin, norm.vmax
+    assert low is not None and high is not None
+    log, ends = np.log(ratios).T, np.log([low, high * (1 + 1e-9)])
     ax.contourf(steps, steps, log, levels=np.linspace(*ends, 33), cmap="cividis")
     levels = [np.log(level) for level in LEVELS if level < ratios.max()]
     if levels:
