@@ -368,7 +368,9 @@ def _contours(ax: Axes, steps: np.ndarray, ratios: np.ndarray, norm: LogNorm) ->
     low, high = norm.vmin, norm.vmax
     assert low is not None and high is not None
     log, ends = np.log(ratios).T, np.log([low, high * (1 + 1e-9)])
-    ax.contourf(steps, steps, log, levels=np.linspace(float(ends[0]), float(ends[1]), 33), cmap="cividis")
+    ax.contourf(
+        steps, steps, log, levels=np.linspace(float(ends[0]), float(ends[1]), 33), cmap="cividis"
+    )
     levels = [np.log(level) for level in LEVELS if level < ratios.max()]
     if levels:
         # White on a black line is seen on every colour of the map.
