@@ -259,7 +259,7 @@
     }
   }
 
-  const CURVES = [["original", "tg-past"], ["copied", "tg-now"], ["refined", "tg-alone"]];
+  const CURVES = [["original", "tg-past"], ["copied", "xp-transfer"], ["refined", "xp-multigrid"]];
   function showGains({ gains: curves }) {
     const place = find("[data-gains]"), width = Math.max(260, place.clientWidth || 320);
     const [x0, y0, w, h] = [46, 30, width - 60, 130], top = Math.max(...Object.values(curves).flat()) || 1;

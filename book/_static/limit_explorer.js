@@ -13,7 +13,7 @@
     slope: { order: 1, weights: [-0.5, 0, 0.5], exact: (u) => 3 * Math.cos(3 * u) },
     second: { order: 2, weights: [1, -2, 1], exact: (u) => -9 * Math.sin(3 * u) },
   };
-  const CURVES = [["exact", "tg-past", "h → 0"], ["copied", "tg-now", "copied"], ["scaled", "tg-alone", "operator kept"]];
+  const CURVES = [["exact", "tg-past", "h → 0"], ["copied", "xp-transfer", "copied"], ["scaled", "xp-multigrid", "operator kept"]];
   const find = (selector) => root.querySelector(selector);
   const field = (name) => find(`[name=${name}]`);
 

@@ -155,7 +155,8 @@ window.surfaceView = (() => {
     context.lineJoin = "round";
     return [context, {
       text: css("--xp-text"), line: css("--xp-line"), back: css("--xp-back"), accent: css("--xp-accent"),
-      other: css("--xp-other"), meshOnDark: "rgba(255, 255, 255, 0.45)", meshOnLight: "rgba(0, 0, 0, 0.45)",
+      other: css("--xp-other"), coarse: css("--xp-coarse"),
+      transfer: css("--xp-transfer"), multigrid: css("--xp-multigrid"), meshOnDark: "rgba(255, 255, 255, 0.45)", meshOnLight: "rgba(0, 0, 0, 0.45)",
     }];
   }
 
@@ -264,8 +265,8 @@ window.surfaceView = (() => {
       write(context, number(seen.shown * i / 4), left + wide * i / 4, tall - foot + 15, i < 4 ? "center" : "right");
     }
     write(context, `distance from the centre, ${unit}`, left + wide / 2, tall - 4, "center");
-    seen.pair.forEach(({ rings }, i) => {
-      const style = [ink.accent, ink.other][i];
+    seen.pair.forEach(({ rings, network }, i) => {
+      const style = ink[network];
       trace(context, [...rings.map(([r, , low]) => spot(r, low)), ...rings.map(([r, , , top]) => spot(r, top)).reverse()]);
       context.globalAlpha = 0.18;
       context.fillStyle = style;

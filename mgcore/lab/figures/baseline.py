@@ -354,9 +354,8 @@ def loss_surfaces(arrays: Arrays) -> Figure:
         axis.set_minor_formatter(NullFormatter())
     style.note(
         figure,
-        "Cross: the network itself.  Both directions are random, with every filter as long as the "
-        "network's own.\nBelow each map: mean (line) and range (band) of the same surface over "
-        "circles around the cross; marker: distance ½.",
+        "Cross: the network itself. Both directions are random, filters as long as the network's.\n"
+        "Below each map: mean (line) and range (band) over circles; marker: at distance ½.",
     )
     return figure
 
@@ -369,7 +368,7 @@ def _contours(ax: Axes, steps: np.ndarray, ratios: np.ndarray, norm: LogNorm) ->
     assert low is not None and high is not None
     log, ends = np.log(ratios).T, np.log([low, high * (1 + 1e-9)])
     ax.contourf(
-        steps, steps, log, levels=np.linspace(float(ends[0]), float(ends[1]), 33), cmap="cividis"
+        steps, steps, log, levels=np.linspace(float(ends[0]), float(ends[1]), 25), cmap="cividis"
     )
     levels = [np.log(level) for level in LEVELS if level < ratios.max()]
     if levels:
