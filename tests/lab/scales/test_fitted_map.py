@@ -11,7 +11,6 @@ from mgcore.lab.scales.fitted_map import (
     EXPONENTS,
     KINDS,
     Sweep,
-    accuracy_of,
     difference_exponents,
     fit_map,
     linear,
@@ -111,9 +110,8 @@ def test_the_best_exponent_is_that_of_the_networks_it_is_fitted_to(monkeypatch):
     assert sweep.best == 0.5 and sweep.judged(0.5) == [0.0] and sweep.judged(0.25) == [1.0]
 
 
-def test_smoothed_images_are_prolonged(old, images):
+def test_smoothed_images_are_prolonged(images):
     training, held_out = fitted_map.new_images(images, "smoothed")
-    assert (
-        torch.equal(training, prolong(images.old)) and held_out.shape == images.new_held_out.shape
-    )
-    assert 0 <= accuracy_of(old, images, "smoothed", partial_galerkin(1.0)) <= 100
+    assert torch.equal(training, prolong(images.old))
+    assert torch.equal(held_out, prolong(images.old_held_out))
+    assert torch.equal(fitted_map.new_images(images, "original")[1], images.new_held_out)
