@@ -119,7 +119,7 @@ def server():
 
         httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         httpd.daemon_threads = True
-        threading.Thread(target=httpd.serve_forever, daemon=True).start()
+        threading.Thread(target=httpd.serve_forever, args=[0.01], daemon=True).start()
         started.append(httpd)
         return f"http://127.0.0.1:{httpd.server_port}/"
 

@@ -65,12 +65,12 @@ def zeros_like(starts):
 
 
 def epochs(of, count):
-    """Yield the images' order and the rate of two epochs of eight steps and one of two steps.
+    """Yield the images' order and the rate of two epochs of five steps and one of two steps.
 
     The arms of a trial share an order.
     """
     draw = torch.Generator().manual_seed(3)
-    for epoch, steps in enumerate((8, 8, 2), start=1):
+    for epoch, steps in enumerate((5, 5, 2), start=1):
         order = torch.stack([torch.randperm(count, generator=draw) for _ in range(2)])
         yield order[of, : steps * BATCH], 0.02 / epoch
 
@@ -133,7 +133,7 @@ def test_a_step_that_reads_everything_from_the_device_is_the_same(momentum, nest
     train_both_ways(
         True, "shifted", momentum, nesterov, rule=rule, resident=True, capture=capture
     )  # fmt: skip
-    assert len(captures) == 1  # one for all epochs of eight steps; two steps are too few for one
+    assert len(captures) == 1  # one for all epochs of five steps; two steps are too few for one
 
 
 def test_a_capture_replaces_every_step_after_the_first_ones():
