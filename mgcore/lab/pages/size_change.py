@@ -1,11 +1,12 @@
-"""The change of a trained network's image size, in words and as a table."""
+"""The change of a trained network's image size, as tables."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mgcore.lab.pages.tables import Table, mean_with_interval
+from mgcore.lab.scales.fitted_map import DATA, Sweep
 from mgcore.lab.scales.size_change import CHANGES, EPOCHS, METHODS, accuracies_of
 
 
@@ -30,4 +31,32 @@ def size_change_table(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> Tab
         "Accuracy on held-out images in %, mean ± half-width of the 95 % interval, after some "
         f"epochs of retraining. Seeds: {', '.join(map(str, counts))}. Factors that are no integer "
         "have fitted kernels, others refined ones.",
+    )  # fmt: skip
+
+
+def fitted_map_table(sweeps: Iterable[tuple[str, str, Sweep]]) -> Table:
+    """Return the held-out accuracies of four maps of kernels, a row for each kind of images.
+
+    Parameters
+    ----------
+    sweeps : iterable of (str, str, Sweep)
+        From :func:`mgcore.lab.scales.fitted_map.read_sweeps`.
+    """
+    rows = []
+    for name, kind, sweep in sweeps:
+        maps = (sweep.judged(0.0), sweep.judged(sweep.best), sweep.judged(1.0), sweep.fitted)
+        first, second = sweep.exponents
+        rows.append([
+            DATA[name].heading, kind, f"{sweep.best:g}",
+            *(mean_with_interval(values, 1) for values in maps), f"{first:.2f}", f"{second:.2f}",
+        ])  # fmt: skip
+    return Table(
+        [
+            "data, pixels", "images", "best t", "copied\nkernels", "best t", "Galerkin",
+            "fitted\nmap", "exponent,\np = 1", "exponent,\np = 2",
+        ],
+        rows,
+        "Accuracy on held-out images in % before retraining, mean ± half-width of the 95 % "
+        "interval over the networks that chose neither t nor the fitted map. Last columns: the t "
+        "with which differences of order p have the same size on both grids.",
     )  # fmt: skip

@@ -138,6 +138,54 @@ def speedup(
     return Speedup(strategy, reference, middle, low, high, len(finite), len(logs))
 
 
+class Comparison(NamedTuple):
+    """A strategy beside the fine grid alone, over all seeds and budgets.
+
+    Attributes
+    ----------
+    speedup : Speedup
+        Against the fine grid alone.
+    rate : float
+        The learning rate that the pilot chose.
+    ahead, diverged, runs : int
+        How many of its runs are more accurate than the fine grid alone, and how many diverged.
+    """
+
+    speedup: Speedup
+    rate: float
+    ahead: int
+    diverged: int
+    runs: int
+
+
+def compare_with_fine_only(results: Results, rates: Mapping[str, float]) -> dict[str, Comparison]:
+    """Compare every strategy of a task with the fine grid alone, by name.
+
+    The accuracy is that of :func:`target_accuracy`.  The intervals of all strategies hold together
+    with 95 % (Bonferroni).
+
+    Parameters
+    ----------
+    results : sequence of Result
+    rates : mapping of str to float
+        From :func:`mgcore.lab.scales.work_grid.read_rates`.
+    """
+    strategies = [name for name in rates if name != "fine only"]
+    level = 1 - 0.05 / len(strategies)
+    target, alone = target_accuracy(results), curve(results, "fine only")
+    compared = {}
+    for strategy in strategies:
+        accuracies = curve(results, strategy)
+        compared[strategy] = Comparison(
+            speedup(results, strategy, "fine only", target, level),
+            rates[strategy],
+            int((accuracies > alone).sum()),
+            int(np.isnan(accuracies).sum()),
+            accuracies.size,
+        )
+    return compared
+
+
 def accuracy_difference(
     results: Results, strategy: str, reference: str, budget: int
 ) -> tuple[float, float | None] | None:

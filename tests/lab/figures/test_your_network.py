@@ -1,9 +1,9 @@
-"""The figure and the table of the change of image size show what is recorded."""
+"""The figures and tables of the change of image size show what is recorded."""
 
 import numpy as np
 
 from mgcore.lab.figures.your_network import LOOKS, fitted_map_plot, size_change_plot
-from mgcore.lab.pages.size_change import size_change_table
+from mgcore.lab.pages.size_change import fitted_map_table, size_change_table
 from mgcore.lab.scales.fitted_map import DATA, EXPONENTS, FITTED, KINDS, NETWORKS, Sweep
 from mgcore.lab.scales.size_change import CHANGES, METHODS
 
@@ -83,3 +83,12 @@ def test_the_table_has_every_accuracy_with_its_interval():
     assert table.rows[0][:4] == ["stroke digits, 28 → 56", "91.0 ± 2.5", "0", "21.0 ± 2.5"]
     assert table.rows[2][2:4] == ["3", "61.0 ± 2.5"]
     assert "Seeds: 3." in table.caption
+
+
+def test_the_table_of_the_fitted_map_has_the_judging_networks_and_both_exponents():
+    table = fitted_map_table(sweeps())
+    assert [row[1] for row in table.rows] == list(KINDS) * len(DATA)
+    assert [row[2] for row in table.rows] == ["0", "1"] * len(DATA)
+    smoothed = table.rows[1]  # the judging networks lose 5 to 9 points, and 30 more at t = 0
+    assert [value.split(" ± ")[0] for value in smoothed[3:7]] == ["53.0", "83.0", "83.0", "95.5"]
+    assert smoothed[7:] == ["0.10", "0.20"]

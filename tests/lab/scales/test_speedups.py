@@ -5,8 +5,10 @@ import math
 import numpy as np
 import pytest
 
+from mgcore.lab.pages.across_scales import comparison_with_fine_only_table
 from mgcore.lab.scales.speedups import (
     accuracy_difference,
+    compare_with_fine_only,
     mean_curve,
     pareto_front,
     speedup,
@@ -54,6 +56,26 @@ def test_a_higher_level_has_a_wider_interval_around_the_same_mean():
             point["accuracy"] += 0.5 * seed
     plain, wide = (speedup(unequal, "copied", "fine only", 80.0, level) for level in (0.95, 0.99))
     assert wide.mean == plain.mean and wide.low < plain.low < plain.high < wide.high
+
+
+def test_a_strategy_beside_the_fine_grid_alone():
+    """With four seeds, half as much work, and one seed of which the smallest budget diverged."""
+    found = results(2.0)
+    found[0]["points"][4]["accuracy"] = None
+    rates = {"fine only": 0.1, "copied": 0.3}
+    compared = compare_with_fine_only(found, rates)
+    (one,) = compared.values()
+    assert one.speedup == speedup(found, "copied", "fine only", target_accuracy(found), 0.95)
+    assert one.rate == 0.3 and (one.ahead, one.diverged, one.runs) == (15, 1, 16)
+    (row,) = comparison_with_fine_only_table(compared, "Caption.").rows
+    assert row[:2] == ["copied", "0.3"] and row[2].startswith("2.00\n(")
+    assert row[3:] == ["4 of 4", "15 of 16", "1 of 16"]
+    for seed, result in enumerate(found):
+        result["points"] += [{**point, "way": "again"} for point in result["points"][:4]]
+        result["points"][5]["accuracy"] += seed / 2
+    one = compare_with_fine_only(found, rates)["copied"]
+    two = compare_with_fine_only(found, {**rates, "again": 0.3})["copied"].speedup
+    assert two.low < one.speedup.low and two.mean == one.speedup.mean
 
 
 def test_the_difference_of_accuracies_is_paired_by_seed():

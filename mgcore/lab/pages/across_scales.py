@@ -1,0 +1,41 @@
+"""Strategies at equal work, as tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from mgcore.lab.pages.tables import Table
+from mgcore.lab.scales.speedups import Comparison, Speedup
+
+
+def speedup_text(one: Speedup) -> str:
+    """Return a factor with its interval, and the number of seeds where not all of them count."""
+    if math.isnan(one.mean):
+        return f"reached by {one.reached} of {one.seeds}"
+    some = "" if one.reached == one.seeds else f"\n({one.reached} of {one.seeds} seeds)"
+    return f"{one.mean:.2f}\n({one.low:.2f} to {one.high:.2f}){some}"
+
+
+def comparison_with_fine_only_table(compared: Mapping[str, Comparison], caption: str) -> Table:
+    """Return a row for each strategy that is compared with the fine grid alone.
+
+    Parameters
+    ----------
+    compared : mapping of str to Comparison
+        From :func:`mgcore.lab.scales.speedups.compare_with_fine_only`.
+    caption : str
+    """
+    rows = [
+        [
+            strategy, f"{one.rate:g}", speedup_text(one.speedup),
+            f"{one.speedup.reached} of {one.speedup.seeds}",
+            f"{one.ahead} of {one.runs}", f"{one.diverged} of {one.runs}",
+        ]
+        for strategy, one in compared.items()
+    ]  # fmt: skip
+    return Table(
+        ["strategy", "rate", "times less work\nthan fine only", "reached,\nseeds",
+         "more accurate\nthan fine only", "diverged"],
+        rows, caption,
+    )  # fmt: skip
