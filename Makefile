@@ -42,7 +42,7 @@ check: ## lint, types and the unit tests of mgcore without lab and book (a minut
 	@python3 make.py check
 
 .PHONY: test
-test: ## unit tests, doctests, smoke runs, the built site, nbval on every chapter (10 minutes at most)
+test: ## unit tests, doctests, smoke runs, the built site, nbval on every chapter (half an hour on two cores)
 	@python3 make.py test
 
 .PHONY: test-slow

@@ -68,7 +68,7 @@ window.explorers = (() => {
 
   /* Set an explorer up for a challenge, "k=24; press=sweep,sweep": fields by their names, the value
      "last" for the end of a slider, and buttons by the value of one of their data attributes. */
-  const PRESSED = ["preset", "step", "units", "pick"];
+  const PRESSED = ["preset", "step", "units", "view", "pick"];
   function setUp(root, text) {
     for (const part of text.split(";")) {
       const [name, value] = part.split("=").map((word) => word.trim());

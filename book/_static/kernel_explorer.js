@@ -6,9 +6,11 @@
   const root = document.getElementById("kernel-explorer");
   if (!root || !window.explorers || !window.explorerData) return;
   const { number, decimals, fixed, bare, percent, diverging, inkOn } = window.explorers;
-  const { generator, normal } = window.explorers;
+  const { generator, normal, svg } = window.explorers;
   const SIZES = [14, 28, 56];
   const ROWS = ["copied", "refined"];
+  const PARTS = ["whole", "smooth", "rest"]; /* x, P R x and x − P R x, on 28×28 */
+  const LIMIT = 1e6;
 
   /* ---- Numerics ---- */
 
@@ -83,6 +85,36 @@
     return norm((y, i) => response[i] - y) / norm((y) => y);
   }
 
+  const size2 = (values) => Math.sqrt(values.reduce((sum, x) => sum + x * x, 0));
+
+  /* x, P R x and x − P R x, the response of each kernel to them, and norms as fractions of that of x. */
+  function split(x, kernels, prolongation) {
+    const smooth = prolong(restrict(x, SIZES[1]), SIZES[0], prolongation);
+    const images = [x, smooth, x.map((value, i) => value - smooth[i])];
+    const rows = { image: images };
+    for (const row of ROWS) rows[row] = images.map((part) => correlate(part, SIZES[1], kernels[row][1]));
+    const shares = {};
+    for (const row of Object.keys(rows)) shares[row] = rows[row].map((values) => size2(values) / size2(rows[row][0]));
+    return { rows, shares };
+  }
+
+  /* |Σ k e^{ijθ}| along one axis, where the image is constant along the other. */
+  function gain(kernel, axis, theta) {
+    const [a, b, c] = [0, 1, 2].map((i) =>
+      [0, 1, 2].reduce((sum, j) => sum + kernel[axis === "u" ? 3 * i + j : 3 * j + i], 0));
+    return Math.hypot(b + (a + c) * Math.cos(theta), (c - a) * Math.sin(theta));
+  }
+  const POINTS = 56;
+  /* From frequency 0 to the Nyquist frequency of 28×28; that of 14×14 is in the middle. */
+  function gains(kernels, axis) {
+    const curve = (kernel, count, most) =>
+      Array.from({ length: count + 1 }, (_, i) => gain(kernel, axis, most * i / POINTS));
+    return {
+      original: curve(kernels.copied[0], POINTS / 2, 2 * Math.PI),
+      copied: curve(kernels.copied[1], POINTS, Math.PI), refined: curve(kernels.refined[1], POINTS, Math.PI),
+    };
+  }
+
   /* ---- What can be chosen ---- */
 
   const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
@@ -137,6 +169,7 @@
       result.responses[row] = responses;
       result.differences[row] = responses.map((y, i) => difference(y, SIZES[i], responses[0]));
     }
+    Object.assign(result, { parts: split(images[1], kernels, prolongation), gains: gains(kernels, option("axis")) });
     return result;
   }
 
@@ -205,6 +238,49 @@
     find("[data-scale=high]").textContent = right;
   }
 
+  const NAMES = {
+    rows: { image: "The image", copied: "Response of the copied kernel", refined: "Response of the refined kernel" },
+    parts: { whole: "x", smooth: "P R x", rest: "x − P R x" },
+  };
+  const board = find("[data-parts]");
+  board.innerHTML = Object.values(NAMES.parts).map((name) => `<p class="kx-head">${name}</p>`).join("")
+    + Object.entries(NAMES.rows).map(([row, name]) => `<p class="kx-row">${name}</p>` + PARTS.map((part) =>
+      `<div><canvas role="img" data-part="${row}-${part}"></canvas><p class="kx-note" data-share="${row}-${part}"></p></div>`).join("")).join("");
+
+  function showParts({ parts: { rows, shares } }) {
+    for (const [row, three] of Object.entries(rows)) {
+      const size = Math.max(...three.map(largest)) || 1;
+      three.forEach((values, i) => {
+        const share = percent(shares[row][i]), name = `${row}-${PARTS[i]}`, what = NAMES.parts[PARTS[i]];
+        find(`[data-share=${name}]`).textContent = share;
+        paint(find(`[data-part=${name}]`), values, SIZES[1], (x) => diverging(x / size),
+          `${NAMES.rows[row]}, ${what}: its norm is ${share} of that for x.`);
+      });
+    }
+  }
+
+  const CURVES = [["original", "tg-past"], ["copied", "xp-transfer"], ["refined", "xp-multigrid"]];
+  function showGains({ gains: curves }) {
+    const place = find("[data-gains]"), width = Math.max(260, place.clientWidth || 320);
+    const [x0, y0, w, h] = [46, 30, width - 60, 130], top = Math.max(...Object.values(curves).flat()) || 1;
+    const text = (x, y, content, anchor) => svg("text", { x, y, "text-anchor": anchor }, content);
+    const at = (value) => y0 + h - value / top * h / 1.05;
+    const line = (kind, points) => svg("polyline", { class: kind, points });
+    const apart = Math.min(130, (width - 8) / 3);
+    place.innerHTML = svg("svg", {
+      viewBox: `0 0 ${width} 200`, role: "img", "aria-label": `Frequency response along ${option("axis")}: at the Nyquist `
+        + `frequency of its own grid ${CURVES.map(([name]) => `${number(curves[name].at(-1), top)} (${name})`).join(", ")}.`,
+    }, CURVES.map(([name, kind], i) => line(kind, `${i * apart},12 ${i * apart + 20},12`) + text(i * apart + 24, 16, name, "start")).join("")
+      + [0, 1].map((t) => text(x0 - 6, at(t * top) + 4, number(t * top, top), "end")).join("")
+      + svg("line", { class: "tg-zero", x1: x0 + w / 2, x2: x0 + w / 2, y1: y0, y2: y0 + h })
+      + svg("rect", { class: "tg-axis", x: x0, y: y0, width: w, height: h })
+      + CURVES.map(([name, kind]) => line(kind, curves[name].map((value, i) =>
+        `${(x0 + i * w / POINTS).toFixed(1)},${at(value).toFixed(1)}`).join(" "))).join("")
+      + text(x0, y0 + h + 15, "0", "middle") + text(x0 + w / 2, y0 + h + 15, "14×14", "middle")
+      + text(x0 + w, y0 + h + 15, "28×28", "end")
+      + text(x0 + w / 2, y0 + h + 34, `frequency along ${option("axis")} (ticks: Nyquist frequencies)`, "middle"));
+  }
+
   function showOperators(result) {
     const size = largest(result.operators.copied[0]) || 1;
     const columns = [["copied", 0], ["copied", 1], ["copied", 2], ["refined", 1], ["refined", 2]];
@@ -250,11 +326,14 @@
     showChoices();
     showResponses(current);
     showOperators(current);
+    showParts(current);
+    showGains(current);
     clearTimeout(timer); /* A screen reader hears where the reader stopped, not every key. */
     timer = setTimeout(() => { find("[role=status]").textContent = summary(current); }, 300);
   }
 
   function choose(preset) {
+    find("[data-refused]").textContent = "";
     [chosen.name, chosen.kernel] = PRESETS[preset]();
     chosen.preset = preset;
     update();
@@ -265,17 +344,58 @@
   digits.forEach(({ label }, i) => choices.digit.add(new Option(String(label), String(i))));
   presets.forEach((button) => button.addEventListener("click", () => choose(button.dataset.preset)));
   Object.values(choices).forEach((select) => select.addEventListener("change", update));
+  const refused = find("[data-refused]");
+  function set(i, value) {
+    chosen.kernel = chosen.kernel.map((old, j) => (i === j ? value : old));
+    Object.assign(chosen, { preset: "", name: "edited" });
+    refused.textContent = "";
+    inputs[i].removeAttribute("aria-invalid");
+    update();
+  }
+  function refuse(i, what) {
+    refused.textContent = `${what} was refused: a cell takes a number from ${fixed(-LIMIT, 0)} to ${fixed(LIMIT, 0)}. `
+      + `Row ${Math.floor(i / 3) + 1}, column ${i % 3 + 1} keeps ${number(chosen.kernel[i], 1e-3)}.`;
+  }
+
+  /* One step of a drag or of an arrow key: a tenth of the power of ten of the largest weight. */
+  const unit = () => 10 ** (Math.floor(Math.log10(largest(chosen.kernel) || 1)) - 1);
+  function move(i, from, by) {
+    const value = Math.min(LIMIT, Math.max(-LIMIT, Number((from + by).toPrecision(10))));
+    inputs[i].value = Math.abs(value) < 1e-9 * Math.abs(by) ? 0 : value;
+    set(i, Number(inputs[i].value));
+  }
+
   inputs.forEach((input, i) => {
+    let held = null;
+    input.addEventListener("beforeinput", (event) => { /* A browser drops letters without a word. */
+      if (/[^\d.,eE+-]/.test(event.data || "")) refuse(i, `“${event.data}”`);
+    });
     input.addEventListener("input", () => {
       const value = input.value.trim() === "" ? NaN : Number(input.value);
-      const fits = Math.abs(value) <= 1e6;
-      input.setAttribute("aria-invalid", String(!fits));
-      if (!fits) return;
-      chosen.kernel = chosen.kernel.map((old, j) => (i === j ? value : old));
-      Object.assign(chosen, { preset: "", name: "edited" });
-      update();
+      if (Math.abs(value) <= LIMIT) return set(i, value);
+      input.setAttribute("aria-invalid", "true");
+      refuse(i, input.value ? `“${input.value}”` : input.validity.badInput ? "A text that is no number" : "An empty cell");
     });
-    input.addEventListener("change", showChoices); /* An empty field shows the number in use. */
+    input.addEventListener("change", showChoices); /* A refused value gives way to the number in use. */
+    input.addEventListener("keydown", (event) => {
+      const by = { ArrowUp: 1, ArrowDown: -1 }[event.key];
+      if (!by || event.ctrlKey || event.altKey || event.metaKey) return;
+      event.preventDefault();
+      move(i, chosen.kernel[i], by * unit() * (event.shiftKey ? 10 : 1));
+    });
+    input.addEventListener("pointerdown", (event) => {
+      if (!event.button) held = { y: event.clientY, from: chosen.kernel[i], unit: unit(), far: false };
+    });
+    input.addEventListener("pointermove", (event) => {
+      if (!held) return;
+      const dy = held.y - event.clientY;
+      if (!held.far && Math.abs(dy) > 6) {
+        held.far = true;
+        input.setPointerCapture(event.pointerId);
+      }
+      if (held.far) move(i, held.from, Math.round(dy / 6) * held.unit);
+    });
+    for (const kind of ["pointerup", "pointercancel"]) input.addEventListener(kind, () => { held = null; });
   });
 
   const bar = find("[data-bar]");
@@ -297,9 +417,12 @@
         pictures: plain(current.images), kernels: each(current.kernels, plain),
         operators: each(current.operators, plain), responses: each(current.responses, plain),
         differences: each(current.differences, (list) => [...list]),
+        parts: Object.fromEntries(Object.entries(current.parts.rows).map(([row, three]) => [row, plain(three)])),
+        shares: current.parts.shares, gains: current.gains,
       };
     },
   };
+  new ResizeObserver(() => showGains(current)).observe(root);
   choose("sobelV");
   root.dataset.ready = "true";
 })();

@@ -1,12 +1,13 @@
-/* The surface explorer: two recorded loss surfaces to turn, steps in two units of length.
+/* The surface explorer: contours and radial profiles of two recorded loss surfaces, and the surfaces to
+   turn; steps in two units of length.
    Values are those of the records, by book/tools/surface_data.py; between them the logarithm is
-   interpolated as mgcore.lab.figures.pictures.rise does. tests/book/test_surface_explorer.py holds both to it. */
+   interpolated as mgcore.lab.figures.baseline.rise does. tests/book/test_surface_explorer.py holds both to it. */
 (() => {
   "use strict";
   const root = document.getElementById("surface-explorer");
   if (!root || !window.surfaceView || !window.surfaceData) return;
   const { number } = window.explorers;
-  const { camera, paint } = window.surfaceView;
+  const { camera, paint, paintMap, paintProfile, paintRamp } = window.surfaceView;
   const { records, trial } = window.surfaceData;
   const SIDES = ["first", "second"];
   const NAMES = { coarse: "coarse minimum", transfer: "copied initialisation", multigrid: "Galerkin initialisation" };
@@ -18,7 +19,7 @@
   for (const field of root.querySelectorAll("select, input")) choices[field.name] = field;
   const option = (name) => choices[name].value;
   /* The marked point and `widest` are in the unit chosen. */
-  const now = { units: "relative", widest: 1, point: [0.5, 0] };
+  const now = { view: "contours", units: "relative", widest: 1, point: [0.5, 0] };
 
   /* ---- Numerics ---- */
 
@@ -58,6 +59,49 @@
     return values.includes(null) ? null : values.reduce((sum, v) => sum + v, 0) / values.length / s.centre;
   }
 
+  /* Mean, smallest and largest value on circles of growing radius, as multiples of the centre, as far as
+     the record reaches. */
+  const RINGS = 40;
+  function profile(s, shown) {
+    const found = [[0, 1, 1, 1]], end = Math.min(shown, s.steps.at(-1) * s.unit);
+    for (let i = 1; i <= RINGS; i++) {
+      const radius = end * i / RINGS, values = circle(s, radius).map((point) => point[2] / s.centre);
+      found.push([radius, values.reduce((sum, v) => sum + v, 0) / values.length, Math.min(...values), Math.max(...values)]);
+    }
+    return found;
+  }
+
+  /* The smallest radius at which the mean has doubled, by bisection; null where it is not reached. */
+  function doubling(s) {
+    const i = s.rings.findIndex(([, mean]) => mean >= 2);
+    if (i < 0) return null;
+    let [low, high] = [s.rings[i - 1][0], s.rings[i][0]];
+    for (let k = 0; k < 20; k++) {
+      const middle = (low + high) / 2;
+      if (rise(s, middle) < 2) low = middle;
+      else high = middle;
+    }
+    return high;
+  }
+
+  /* Line segments where the surface is `level` times its centre: crossings of the sides of a cell, in
+     pairs. On a side the logarithm is linear, so that a crossing is exact. */
+  const LEVELS = [2, 5, 10];
+  function contour({ along, ratios }, level) {
+    const segments = [];
+    for (let i = 0; i + 1 < along.length; i++) for (let j = 0; j + 1 < along.length; j++) {
+      const ring = [[i, j], [i + 1, j], [i + 1, j + 1], [i, j + 1]], cross = [];
+      ring.forEach(([p, q], k) => {
+        const [u, v] = ring[(k + 1) % 4], a = Math.log(ratios[p][q] / level), b = Math.log(ratios[u][v] / level);
+        if ((a < 0) === (b < 0)) return;
+        const t = a / (a - b), between = (m, n) => along[m].t + t * (along[n].t - along[m].t);
+        cross.push([between(p, u), between(q, v)]);
+      });
+      for (let k = 0; k + 1 < cross.length; k += 2) segments.push([cross[k], cross[k + 1]]);
+    }
+    return segments;
+  }
+
   const recorded = (s, x, y) => [x, y].every((t) => s.steps.some((step) => Math.abs(step * s.unit - t) < 1e-6 * s.unit));
   const nearestStep = (s, t) => s.steps.reduce((best, step) =>
     (Math.abs(step * s.unit - t) < Math.abs(best * s.unit - t) - TINY ? step : best));
@@ -84,9 +128,10 @@
     const pair = SIDES.map((side) => {
       const s = surface(option(side)), along = places(s, shown);
       const mesh = along.map(({ t: x }) => along.map(({ t: y }) => height(s, value(s, x, y))));
+      const ratios = along.map(({ t: x }) => along.map(({ t: y }) => value(s, x, y) / s.centre));
       const lifted = ([x, y, v]) => [x, y, height(s, v)], mean = rise(s, shown / 2), here = value(s, ...now.point);
       return {
-        ...s, side, along, mesh, rise: mean, apart: (s.steps[1] - s.steps[0]) * s.unit, middle: lifted([0, 0, s.centre]),
+        ...s, side, along, mesh, ratios, rise: mean, apart: (s.steps[1] - s.steps[0]) * s.unit, middle: lifted([0, 0, s.centre]),
         ring: mean !== null && circle(s, shown / 2).map(lifted),
         marked: here !== null && now.point.every(within(shown)) && lifted([...now.point, here]),
       };
@@ -95,6 +140,16 @@
     const top = Math.max(...all), bottom = log ? Math.min(...all) : 0;
     const level = (h) => (log ? Math.log(h / bottom) / Math.log(top / bottom) : h / top);
     const view = { turn: Number(option("turn")), tilt: Number(option("tilt")) };
+    if (now.view === "contours") {
+      const ratios = pair.flatMap((s) => s.ratios.flat()), low = Math.min(...ratios), high = Math.max(2, ...ratios);
+      Object.assign(view, { low, high, shade: (ratio) => Math.log(ratio / low) / Math.log(high / low) });
+      for (const s of pair) {
+        s.rings = profile(s, shown);
+        s.doubled = doubling(s);
+        s.contours = LEVELS.map((level) => [level, contour(s, level)]);
+        s.ratio = (x, y) => value(s, x, y) / s.centre;
+      }
+    }
     return { ...view, shown, pair, top, bottom, level, ticks: ticks(log, top, bottom) };
   }
 
@@ -148,21 +203,51 @@
       + [s.length, s.centre, s.loss, s.radius, s.reach].map((x) => `<td>${number(x)}</td>`).join("") + "</tr>").join("");
   }
 
+  function write(name, text) {
+    for (const place of root.querySelectorAll(`[data-${name}]`)) place.textContent = text;
+  }
+
+  function showContours() {
+    for (const s of current.pair) {
+      const reach = LEVELS.filter((_, i) => s.contours[i][1].length).map((level) => `×${level}`);
+      const canvas = find(`[data-map=${s.side}]`);
+      paintMap(root, canvas, s, current, unit());
+      canvas.setAttribute("aria-label", `Map around the ${NAMES[s.network]}: the objective as a multiple of the centre reaches `
+        + `${number(Math.max(...s.ratios.flat()))} within ±${number(s.along.at(-1).t)} ${unit()}; contours ${reach.join(", ") || "at none of the levels"}.`);
+    }
+    const far = current.pair.map((s) => {
+      return s.doubled === null ? `does not double around the ${NAMES[s.network]}`
+        : `doubles ${number(s.doubled)} ${unit()} away from the ${NAMES[s.network]}`;
+    });
+    const said = `Within what is shown, the mean on a circle ${far[0]}, and ${far[1]}.`;
+    paintProfile(root, find("[data-profile]"), current, unit(), ticks(true, current.high, current.low));
+    find("[data-profile]").setAttribute("aria-label", said);
+    write("doubled", said);
+    paintRamp(find("[data-ramp=bar]"));
+    write("ramp=low", `×${number(current.low)}`);
+    write("ramp=high", `×${number(current.high)}`);
+  }
+
   let current, timer, frame;
   function update() {
     current = compute();
     const what = option("height") === "ratio" ? "objective as a multiple of the centre" : "objective";
-    for (const place of root.querySelectorAll("[data-quantity]")) place.textContent = what;
+    write("quantity", what);
+    for (const part of root.querySelectorAll("[data-shows]")) part.hidden = part.dataset.shows !== now.view;
     for (const s of current.pair) {
+      write(`heading=${s.side}`, `Around the ${NAMES[s.network]}`);
+      write(`name=${s.side}`, NAMES[s.network]);
+    }
+    if (now.view === "contours") showContours();
+    else for (const s of current.pair) {
       const all = s.mesh.flat(), canvas = find(`[data-surface=${s.side}]`);
       paint(root, canvas, s, current);
-      find(`[data-heading=${s.side}]`).textContent = `Around the ${NAMES[s.network]}`;
       find(`[data-point=${s.side}]`).textContent = described(s);
       canvas.setAttribute("aria-label", `Around the ${NAMES[s.network]}, the ${what}: from ${number(Math.min(...all))} `
         + `to ${number(Math.max(...all))} within ±${number(s.along.at(-1).t)} ${unit()}.`);
     }
-    for (const button of root.querySelectorAll("[data-units]")) {
-      button.setAttribute("aria-pressed", String(button.dataset.units === now.units));
+    for (const button of root.querySelectorAll("[data-units], [data-view]")) {
+      button.setAttribute("aria-pressed", String([now.units, now.view].includes(button.dataset.units || button.dataset.view)));
     }
     const shown = `±${number(current.shown)} ${unit()}`;
     for (const [name, text] of [["turn", `${option("turn")}°`.replace("-", "−")], ["tilt", `${option("tilt")}°`], ["shown", shown]]) {
@@ -267,6 +352,12 @@
   for (const button of root.querySelectorAll("[data-units]")) {
     button.addEventListener("click", () => measure(button.dataset.units));
   }
+  for (const button of root.querySelectorAll("[data-view]")) {
+    button.addEventListener("click", () => {
+      now.view = button.dataset.view;
+      update();
+    });
+  }
   for (const name of ["turn", "tilt", "shown", "height", "scale"]) choices[name].addEventListener("input", update);
   for (const name of ["network", "images", ...SIDES]) {
     choices[name].addEventListener("change", () => {
@@ -283,11 +374,11 @@
     state: () => {
       const options = Object.fromEntries(Object.keys(choices).map((name) => [name, option(name)]));
       return {
-        ...options, units: now.units, shown: current.shown, point: [...now.point],
+        ...options, view: now.view, units: now.units, low: current.low, high: current.high, shown: current.shown, point: [...now.point],
         bottom: current.bottom, top: current.top, ticks: current.ticks,
-        pair: current.pair.map(({ network, unit: step, length, centre, loss, radius, reach, values, rise: mean, along, mesh, ...s }) => ({
+        pair: current.pair.map(({ network, unit: step, length, centre, loss, radius, reach, values, rise: mean, along, mesh, rings, contours, doubled, ...s }) => ({
           network, unit: step, length, centre, loss, radius, reach, values, rise: mean,
-          places: along.map(({ t }) => t), heights: mesh, at: value({ ...s, values, unit: step }, ...now.point),
+          rings, contours, doubled, places: along.map(({ t }) => t), heights: mesh, at: value({ ...s, values, unit: step }, ...now.point),
         })),
       };
     },

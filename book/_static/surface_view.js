@@ -1,4 +1,4 @@
-/* How the surface explorer draws: a box with one scale of heights, a mesh in it, and what is marked.
+/* How the surface explorer draws: maps with contours, profiles along the radius, and a box with one scale of heights, a mesh in it, and what is marked.
    `seen` is what two surfaces share: turn and tilt in degrees, the half width shown, level(height)
    in [0, 1] and ticks. A surface brings its mesh of heights, and points as [x, y, height]. */
 window.surfaceView = (() => {
@@ -142,25 +142,161 @@ window.surfaceView = (() => {
     });
   }
 
-  /* Draw one surface in the colours that `root` has now. */
-  function paint(root, canvas, s, seen) {
-    const width = canvas.parentElement.clientWidth || 320, density = window.devicePixelRatio || 1;
-    const view = camera(width, seen), context = canvas.getContext("2d");
-    canvas.style.height = `${view.tall}px`;
-    canvas.width = Math.round(width * density);
-    canvas.height = Math.round(view.tall * density);
+  /* An empty canvas of this size, and the colours that `root` has now. */
+  const widthOf = (canvas) => canvas.parentElement.clientWidth || 320;
+  function prepare(root, canvas, tall) {
+    const density = window.devicePixelRatio || 1, context = canvas.getContext("2d");
+    canvas.style.height = `${tall}px`;
+    canvas.width = Math.round(widthOf(canvas) * density);
+    canvas.height = Math.round(tall * density);
     context.scale(density, density);
     const style = getComputedStyle(root), css = (name) => style.getPropertyValue(name).trim();
-    const ink = {
-      text: css("--xp-text"), line: css("--xp-line"), back: css("--xp-back"), accent: css("--xp-accent"),
-      meshOnDark: "rgba(255, 255, 255, 0.45)", meshOnLight: "rgba(0, 0, 0, 0.45)",
-    };
     context.font = `12px ${style.fontFamily}`;
     context.lineJoin = "round";
+    return [context, {
+      text: css("--xp-text"), line: css("--xp-line"), back: css("--xp-back"), accent: css("--xp-accent"),
+      other: css("--xp-other"), coarse: css("--xp-coarse"),
+      transfer: css("--xp-transfer"), multigrid: css("--xp-multigrid"), meshOnDark: "rgba(255, 255, 255, 0.45)", meshOnLight: "rgba(0, 0, 0, 0.45)",
+    }];
+  }
+
+  const write = (context, text, x, y, align) => {
+    context.textAlign = align;
+    context.fillText(text, x, y);
+  };
+  /* A white line on a black one is seen on every colour of a map. */
+  function outlined(context, width, draw) {
+    for (const [line, style] of [[width + 2, "#000"], [width, "#fff"]]) {
+      context.lineWidth = line;
+      context.strokeStyle = style;
+      draw();
+    }
+  }
+
+  /* Where a contour can carry its label: inside the map, on the first ray that meets it there. */
+  function labelled({ ratio }, level, shown) {
+    for (const degree of [45, 225, 135, 315, 0, 90, 180, 270]) {
+      const angle = degree * Math.PI / 180, [c, d] = [Math.cos(angle), Math.sin(angle)];
+      for (let r = 0.02; r * Math.max(Math.abs(c), Math.abs(d)) < 0.9; r += 0.01) {
+        if (ratio(shown * r * c, shown * r * d) >= level) return [r * c, r * d];
+      }
+    }
+    return null;
+  }
+
+  const BLOCK = 4;
+  /* One map: colours of the ratio to the centre, a line at each level. */
+  function paintMap(root, canvas, s, seen, unit) {
+    const [left, foot] = [44, 40], side = Math.min(widthOf(canvas) - left - 14, 300);
+    const [context, ink] = prepare(root, canvas, side + foot + 6), end = s.along.at(-1).t * (1 + 1e-9);
+    const spot = (x, y) => [left + (x / seen.shown + 1) * side / 2, 6 + (1 - y / seen.shown) * side / 2];
+    for (let p = 0; p < side; p += BLOCK) for (let q = 0; q < side; q += BLOCK) {
+      const x = ((p + BLOCK / 2) / side * 2 - 1) * seen.shown, y = (1 - (q + BLOCK / 2) / side * 2) * seen.shown;
+      if (Math.max(Math.abs(x), Math.abs(y)) > end) continue;
+      context.fillStyle = colour(seen.shade(s.ratio(x, y)));
+      context.fillRect(left + p, 6 + q, Math.min(BLOCK, side - p), Math.min(BLOCK, side - q));
+    }
+    for (const [, segments] of s.contours) {
+      outlined(context, 1.5, () => {
+        context.beginPath();
+        for (const [a, b] of segments) {
+          context.moveTo(...spot(...a));
+          context.lineTo(...spot(...b));
+        }
+        context.stroke();
+      });
+    }
+    const [x, y] = spot(0, 0);
+    context.setLineDash([5, 4]);
+    outlined(context, 1, () => {
+      context.beginPath();
+      context.arc(x, y, side / 4, 0, 2 * Math.PI);
+      context.stroke();
+    });
+    context.setLineDash([]);
+    outlined(context, 2, () => {
+      trace(context, [[x - 6, y], [x + 6, y]]);
+      context.stroke();
+      trace(context, [[x, y - 6], [x, y + 6]]);
+      context.stroke();
+    });
+    context.textAlign = "center";
+    for (const [level, segments] of s.contours) {
+      const at = segments.length && labelled(s, level, seen.shown);
+      if (!at) continue;
+      const [u, v] = spot(at[0] * seen.shown, at[1] * seen.shown);
+      context.fillStyle = "#fff";
+      context.fillRect(u - 15, v - 9, 30, 18);
+      context.fillStyle = "#000";
+      context.fillText(`×${level}`, u, v + 4);
+    }
+    context.strokeStyle = ink.line;
+    context.lineWidth = 1;
+    context.strokeRect(left, 6, side, side);
+    context.fillStyle = ink.text;
+    [-seen.shown, 0, seen.shown].forEach((t, i) => {
+      write(context, number(t), left + i * side / 2, side + 21, ["left", "center", "right"][i]);
+      write(context, number(t), left - 5, 6 + (1 - i / 2) * side + [0, 4, 9][i], "right");
+    });
+    write(context, `direction 1, ${unit}`, left + side / 2, side + 38, "center");
+    context.save();
+    context.translate(12, 6 + side / 2);
+    context.rotate(-Math.PI / 2);
+    write(context, "direction 2", 0, 0, "center");
+    context.restore();
+  }
+
+  /* Both profiles on one logarithmic axis, with a line at each level of the contours. */
+  function paintProfile(root, canvas, seen, unit, marks) {
+    const [left, tall, foot] = [44, 190, 38], wide = widthOf(canvas) - left - 14, high = tall - foot - 8;
+    const [context, ink] = prepare(root, canvas, tall);
+    const spot = (radius, ratio) => [left + radius / seen.shown * wide, 8 + (1 - seen.shade(ratio)) * high];
+    context.lineWidth = 1;
+    context.fillStyle = ink.text;
+    context.strokeStyle = ink.line;
+    for (const mark of marks) write(context, `×${number(mark)}`, left - 5, spot(0, mark)[1] + 4, "right");
+    for (const [level] of seen.pair[0].contours) {
+      if (level > seen.high) continue;
+      trace(context, [spot(0, level), spot(seen.shown, level)]);
+      context.stroke();
+    }
+    context.strokeRect(left, 8, wide, high);
+    for (let i = 0; i <= 4; i++) {
+      write(context, number(seen.shown * i / 4), left + wide * i / 4, tall - foot + 15, i < 4 ? "center" : "right");
+    }
+    write(context, `distance from the centre, ${unit}`, left + wide / 2, tall - 4, "center");
+    seen.pair.forEach(({ rings, network }, i) => {
+      const style = ink[network];
+      trace(context, [...rings.map(([r, , low]) => spot(r, low)), ...rings.map(([r, , , top]) => spot(r, top)).reverse()]);
+      context.globalAlpha = 0.18;
+      context.fillStyle = style;
+      context.fill();
+      context.globalAlpha = 1;
+      trace(context, rings.map(([r, mean]) => spot(r, mean)));
+      context.setLineDash(i ? [7, 4] : []);
+      context.lineWidth = 2.5;
+      context.strokeStyle = style;
+      context.stroke();
+    });
+    context.setLineDash([]);
+  }
+
+  function paintRamp(canvas) {
+    const context = canvas.getContext("2d");
+    [canvas.width, canvas.height] = [200, 1];
+    for (let x = 0; x < 200; x++) {
+      context.fillStyle = colour(x / 199);
+      context.fillRect(x, 0, 1, 1);
+    }
+  }
+
+  /* Draw one surface in the colours that `root` has now. */
+  function paint(root, canvas, s, seen) {
+    const view = camera(widthOf(canvas), seen), [context, ink] = prepare(root, canvas, view.tall);
     drawBox(context, view, seen, ink);
     drawMesh(context, view, s, seen, ink);
     drawMarks(context, view, s, seen, ink);
   }
 
-  return { camera, paint };
+  return { camera, paint, paintMap, paintProfile, paintRamp };
 })();

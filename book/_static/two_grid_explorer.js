@@ -78,7 +78,12 @@
   const choices = {};
   for (const field of root.querySelectorAll("select, input")) choices[field.name] = field;
   const option = (name) => choices[name].value;
-  const now = { stage: 0, error: [], before: null, residual: null, coarse: null, history: [] };
+  /* `place` is the index of the last step among those of the cycle, -1 before the first of them.
+     `work` is counted in sweeps over the fine grid. */
+  const now = {
+    stage: 0, error: [], before: null, residual: null, coarse: null, history: [], alone: [], place: -1, work: 0,
+  };
+  const WORK = { sweep: 1, restrict: 1, solve: 1 };
   let operators;
 
   function choose() {
@@ -89,8 +94,33 @@
   /* A new error: what the coarse grid held belonged to the old one. */
   function become(error, step) {
     const size = norm(error), last = now.history.at(-1);
-    now.history.push({ step, norm: size, factor: last ? size / last.norm : NaN });
+    now.history.push({ step, norm: size, factor: last ? size / last.norm : NaN, work: now.work });
     Object.assign(now, { before: last ? now.error : null, error, stage: 0, residual: null, coarse: null });
+  }
+
+  /* The steps of one cycle, and the place in it of a step that is taken now. Sweeps beyond those of
+     the cycle stay at its last one before the correction, and begin a new cycle after it. */
+  const sweeps = (name) => Number(option(name));
+  const plan = () => [...Array(sweeps("pre")).fill("sweep"), "restrict", "solve", "correct",
+    ...Array(sweeps("post")).fill("sweep")];
+  function placeOf(step) {
+    const pre = sweeps("pre"), last = plan().length - 1, after = now.place >= pre + 2;
+    if (step === "reset") return -1;
+    if (step === "cycle") return last;
+    if (step !== "sweep") return pre + ["restrict", "solve", "correct"].indexOf(step);
+    if (after && now.place < last) return now.place + 1;
+    if (after) return pre ? 0 : last > 2 ? last : -1;
+    return Math.min(now.place + 1, pre - 1);
+  }
+
+  /* Norms after 0, 1, … sweeps of Jacobi alone from the same start. */
+  let jacobi;
+  function alone(count) {
+    while (now.alone.length <= count) {
+      now.alone.push(norm(jacobi));
+      jacobi = sweep(jacobi);
+    }
+    return now.alone.slice(0, count + 1);
   }
 
   const restricted = (e) => apply(R, apply(A, e));
@@ -106,15 +136,18 @@
   /* Each returns the sentence that is announced. */
   const STEPS = {
     sweep: () => {
+      now.work += WORK.sweep;
       become(sweep(now.error), "sweep");
       return `One sweep. ${change()}`;
     },
     restrict: () => {
+      if (now.stage < 1) now.work += WORK.restrict;
       Object.assign(now, { stage: 1, residual: restricted(now.error), coarse: null });
       return "The residual A e has been averaged to the coarse grid. The error has not changed.";
     },
     solve: () => {
       if (now.stage < 1) return wanting[0];
+      if (now.stage < 2) now.work += WORK.solve;
       Object.assign(now, { stage: 2, coarse: solve(operators.coarse, now.residual) });
       const means = apply(R, now.error), off = norm(now.coarse.map((x, i) => x - means[i])) / norm(means);
       return `Solved on the coarse grid: the solution differs from the error's means by ${number(100 * off, 100)} %.`;
@@ -125,7 +158,8 @@
       return `Prolonged and subtracted. ${change()}`;
     },
     cycle: () => {
-      const pre = Number(option("pre")), post = Number(option("post"));
+      const pre = sweeps("pre"), post = sweeps("post");
+      now.work += (pre + post) * WORK.sweep + WORK.restrict + WORK.solve;
       let e = now.error;
       for (let i = 0; i < pre; i++) e = sweep(e);
       e = corrected(e, solve(operators.coarse, restricted(e)));
@@ -134,8 +168,9 @@
       return `A whole cycle. ${change()}`;
     },
     reset: () => {
-      now.history = [];
-      become(START[option("start")](Number(option("k"))), "start");
+      jacobi = START[option("start")](Number(option("k")));
+      Object.assign(now, { history: [], alone: [], work: 0 });
+      become(jacobi, "start");
       return `Start: ${describe()}.`;
     },
   };
@@ -155,23 +190,36 @@
     return `mode ${k} and half as much of mode ${N - k}, which the coarse grid cannot tell apart`;
   }
 
-  const HEIGHT = 190, LEFT = 46, TOP = 8, BOTTOM = 30, RIGHT = 8;
+  const HEIGHT = 190, LEFT = 46, TOP = 8, BOTTOM = 33, RIGHT = 8;
 
-  /* A frame around marks that `draw` places in it; `y` maps [-1, 1] or [0, 1] to pixels. */
-  function frame(place, { signed, size, label, said, draw, ticks }) {
+  /* A frame around marks that `draw` places in it; `y` maps [-1, 1] or [0, 1] to pixels. `levels` are
+     places on the vertical axis with their labels, of which those in `lines` get a line. */
+  function frame(place, { signed, levels, lines = [0], label, said, draw, ticks }) {
     const width = Math.max(200, place.clientWidth || 320);
     const w = width - LEFT - RIGHT, h = HEIGHT - TOP - BOTTOM;
     const y = (t) => (signed ? h / 2 - t * h / 2.1 : h - t * h / 1.05);
     const text = (x, at, content, anchor) => svg("text", { x, y: at, "text-anchor": anchor }, content);
-    const levels = signed ? [1, 0, -1] : [1, 0];
     place.innerHTML = svg("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": said },
-      levels.map((t) => text(LEFT - 6, TOP + y(t) + 4, number(t * size, size), "end")).join("")
-      + ticks.map(([x, content, anchor]) => text(LEFT + x * w, HEIGHT - BOTTOM + 15, content, anchor)).join("")
-      + text(LEFT + w / 2, HEIGHT - 2, label, "middle")
+      levels.map(([t, content]) => text(LEFT - 6, TOP + y(t) + 4, content, "end")).join("")
+      + ticks.map(([x, content, anchor]) => text(LEFT + x * w, HEIGHT - BOTTOM + 14, content, anchor)).join("")
+      + text(LEFT + w / 2, HEIGHT - 5, label, "middle")
       + svg("svg", { x: LEFT, y: TOP, width: w, height: h },
-        svg("line", { class: "tg-zero", x1: 0, x2: w, y1: y(0), y2: y(0) }) + draw(w, y, h))
+        lines.map((t) => svg("line", { class: "tg-zero", x1: 0, x2: w, y1: y(t), y2: y(t) })).join("")
+        + draw(w, y, h))
       + svg("rect", { class: "tg-axis", x: LEFT, y: TOP, width: w, height: h }));
   }
+
+  const linear = (size, ...places) => places.map((t) => [t, number(t * size, size)]);
+
+  /* A logarithmic axis from 10^low to 10^high: labels, and the place of a value, 0 at the lower end. */
+  const power = (e) => (e ? `10${[...String(e)].map((c) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(c)]).join("")}` : "1");
+  function decades(low, high) {
+    const step = Math.ceil((high - low) / 5), levels = [];
+    for (let e = high; e >= low; e -= step) levels.push([(e - low) / (high - low), power(e)]);
+    const lines = levels.map(([t]) => t);
+    return { levels, lines, at: (value) => (Math.log10(Math.max(value, 1e-30)) - low) / (high - low) };
+  }
+  const exponent = (value) => Math.log10(Math.max(value, 1e-15));
 
   const ENDS = [[0, "boundary", "start"], [1, "boundary", "end"]];
   const points = (values, w, y, size) =>
@@ -186,7 +234,7 @@
 
   function showError(size) {
     frame(find("[data-figure=fine]"), {
-      signed: true, size, label: "place x", ticks: ENDS,
+      signed: true, levels: linear(size, 1, 0, -1), label: "place x", ticks: ENDS,
       said: `The error on the fine grid of ${N} cells, ${span(now.error)}; strongest mode ${strongest()}.`,
       draw: (w, y) => {
         const list = points(now.error, w, y, size), ends = [[0, y(0)], ...list, [w, y(0)]];
@@ -205,7 +253,7 @@
     ][now.stage];
     find("[data-caption=coarse]").textContent = text;
     frame(find("[data-figure=coarse]"), {
-      signed: true, size: own, label: "place x", ticks: ENDS,
+      signed: true, levels: linear(own, 1, 0, -1), label: "place x", ticks: ENDS,
       said: `On the coarse grid of ${HALF} cells: ${text}; values ${span(values)}.`,
       draw: (w, y) => {
         const list = points(values, w, y, own), open = points(means, w, y, size);
@@ -220,34 +268,91 @@
     const c = amplitudes(now.error).map(Math.abs);
     const past = now.before && amplitudes(now.before).map(Math.abs);
     const part = (from, to) => number(Math.max(...c.slice(from, to)), size);
+    const log = option("axis") === "log", top = Math.ceil(exponent(size) - 1e-9);
+    const axis = log ? decades(Math.max(-15, Math.min(top - 4, Math.floor(exponent(largest(c))) - 3)), top)
+      : { levels: linear(size, 1, 0), lines: [0], at: (value) => value / size };
     frame(find("[data-figure=spectrum]"), {
-      signed: false, size, label: "mode k",
+      ...axis, signed: false, label: "mode k",
       ticks: [1, 8, 16, 24, 32].map((k) => [(k - 0.5) / N, String(k), "middle"]),
       said: `Amplitudes of the ${N} sine modes: at most ${part(0, HALF)} among the smooth ones, 1 to ${HALF}, `
         + `and ${part(HALF, N)} among the oscillatory ones, ${HALF + 1} to ${N}; strongest mode ${strongest()}.`,
       draw: (w, y, h) => {
-        const bar = w / N;
+        const bar = w / N, at = (value) => y(axis.at(value)).toFixed(1);
         const text = (x, content, anchor) => svg("text", { x, y: 14, "text-anchor": anchor }, content);
+        const kind = (i) => (i < HALF ? "tg-smooth" : "tg-rough");
+        /* On a logarithmic axis a bar has no foot: a mark stands for the value, a stem for the change. */
+        const marks = c.map((value, i) => (log
+          ? (past ? svg("line", { class: "tg-stem", x1: (i + 0.5) * bar, x2: (i + 0.5) * bar, y1: at(past[i]), y2: at(value) }) : "")
+            + svg("circle", { class: kind(i), cx: ((i + 0.5) * bar).toFixed(1), cy: at(value), r: 3 })
+          : svg("rect", {
+            class: kind(i), x: (i * bar + bar / 5).toFixed(1), width: (bar * 0.6).toFixed(1),
+            y: at(value), height: (h - at(value)).toFixed(1),
+          })));
         return text(w / 2 - 8, "smooth", "end") + text(w / 2 + 8, "oscillatory", "start")
-          + svg("line", { class: "tg-axis", x1: w / 2, x2: w / 2, y1: 0, y2: h })
-          + c.map((value, i) => svg("rect", {
-            class: i < HALF ? "tg-smooth" : "tg-rough", x: (i * bar + bar / 5).toFixed(1),
-            width: (bar * 0.6).toFixed(1), y: y(value / size).toFixed(1), height: (h - y(value / size)).toFixed(1),
-          })).join("")
+          + svg("line", { class: "tg-axis", x1: w / 2, x2: w / 2, y1: 0, y2: h }) + marks.join("")
           + (past || []).map((value, i) => svg("line", {
-            class: "tg-past", x1: (i * bar).toFixed(1), x2: ((i + 1) * bar).toFixed(1),
-            y1: y(value / size).toFixed(1), y2: y(value / size).toFixed(1),
+            class: "tg-past", x1: (i * bar).toFixed(1), x2: ((i + 1) * bar).toFixed(1), y1: at(value), y2: at(value),
           })).join("");
       },
     });
   }
 
+  /* The race: what has been reached with the steps taken, and by sweeps alone, at equal work. */
+  function showRace() {
+    const rows = now.history, [{ norm: first }] = rows, { work, norm: reached } = rows.at(-1);
+    const until = Math.max(12, work), sweepsAlone = alone(until).map((size) => size / first);
+    const mine = rows.map((row) => [row.work, row.norm / first]);
+    const all = [...sweepsAlone, ...mine.map((point) => point[1])].map(exponent);
+    const axis = decades(Math.min(-1, Math.floor(Math.min(...all))), Math.max(0, Math.ceil(Math.max(...all) - 1e-9)));
+    const apart = [2, 5, 10, 20, 50, 100, 200, 500].find((step) => until / step <= 7) || until;
+    const place = (x) => (x + 0.02 * until) / (1.04 * until);
+    const compared = `After work of ${work} sweeps the error is ${number(reached / first)} of the start with the steps taken, `
+      + `${number(sweepsAlone[work])} with Jacobi alone.`;
+    find("[data-race]").textContent = compared;
+    frame(find("[data-figure=race]"), {
+      ...axis, signed: false, label: "work in sweeps over the fine grid",
+      ticks: filled(1, Math.floor(until / apart) + 1, (_, i) => i * apart)[0].map((x) => [place(x), String(x), "middle"]),
+      said: `Norm of the error against work. ${compared}`,
+      draw: (w, y) => {
+        const spot = ([x, value]) => [place(x) * w, y(axis.at(value))], list = mine.map(spot);
+        return line("tg-alone", sweepsAlone.map((value, x) => spot([x, value])))
+          + line("tg-now", list) + dots("tg-now-mark", list, 3.5);
+      },
+    });
+  }
+
+  /* The cycle as a V: sweeps on the level of the fine grid, the solution on that of the coarse one. */
+  function showCycle() {
+    const place = find("[data-figure=cycle]"), width = Math.max(200, place.clientWidth || 320);
+    const [pre, post] = ["pre", "post"].map(sweeps), middle = (width + 66) / 2, [up, down] = [30, 78];
+    const text = (x, y, content, anchor, step = NaN) =>
+      svg("text", { x, y, "text-anchor": anchor, class: step === now.place ? "tg-here" : "" }, content);
+    const left = middle - 46, right = middle + 46, names = ["before the cycle", ...plan()];
+    const edge = (x, y, toX, toY, step) => svg("line", { x1: x, y1: y, x2: toX, y2: toY, class: step === now.place ? "tg-edge tg-here" : "tg-edge" });
+    const node = (x, y, step) => svg("circle", { cx: x, cy: y, r: 6.5, class: step === now.place ? "tg-node tg-here" : "tg-node" });
+    const count = (sweep) => (sweep === 1 ? "1 sweep" : `${sweep || "no"} sweeps`);
+    const spots = [...filled(1, pre, (_, i) => [left - 18 * (pre - 1 - i), up, i])[0], [middle, down, pre + 1],
+      ...filled(1, post, (_, i) => [right + 18 * i, up, pre + 3 + i])[0]];
+    place.innerHTML = svg("svg", {
+      viewBox: `0 0 ${width} 104`, role: "img",
+      "aria-label": `A cycle: ${count(pre)}, restrict, solve, correct, ${count(post)}. Present step: ${names[now.place + 1]}.`,
+    }, svg("line", { class: "tg-zero", x1: 70, x2: width, y1: up, y2: up })
+      + svg("line", { class: "tg-zero", x1: 70, x2: width, y1: down, y2: down })
+      + text(0, up + 4, "fine grid", "start") + text(0, down + 4, "coarse grid", "start")
+      + edge(left - 18 * Math.max(0, pre - 1), up, left, up, NaN) + edge(right, up, right + 18 * Math.max(0, post - 1), up, NaN)
+      + edge(left, up, middle, down, pre) + edge(middle, down, right, up, pre + 2)
+      + spots.map((spot) => node(...spot)).join("")
+      + text(left + 6, up - 13, count(pre), "end") + text(right - 6, up - 13, count(post), "start")
+      + text(left + 14, 60, "restrict", "end", pre) + text(right - 14, 60, "correct", "start", pre + 2)
+      + text(middle, down + 22, "solve", "middle", pre + 1));
+  }
+
   const SHOWN = 8;
   function showHistory() {
     const first = now.history[0].norm, from = Math.max(0, now.history.length - SHOWN);
-    find("[data-history]").innerHTML = now.history.slice(from).map(({ step, norm: size, factor }, i) =>
+    find("[data-history]").innerHTML = now.history.slice(from).map(({ step, norm: size, factor, work }, i) =>
       `<tr><td>${from + i}</td><th scope="row">${step}</th><td>${number(size / first, 1e-6)}</td>`
-      + `<td>${number(factor, 1e-6)}</td></tr>`).reverse().join("");
+      + `<td>${number(factor, 1e-6)}</td><td>${work}</td></tr>`).reverse().join("");
   }
 
   function show() {
@@ -255,6 +360,8 @@
     showError(zoom ? largest(now.error) || 1 : start.error);
     showCoarse(zoom ? Math.max(largest(apply(R, now.error)), largest(now.coarse || [0])) || 1 : start.error);
     showSpectrum(zoom ? largest(amplitudes(now.error)) || 1 : start.spectrum);
+    showRace();
+    showCycle();
     showHistory();
     const k = Number(option("k")), damping = 1 - 2 * OMEGA * Math.sin(k * Math.PI / (2 * N)) ** 2;
     const theory = option("start") === "mode" ? `; a sweep multiplies it by ${number(damping)}, away from the boundaries` : "";
@@ -265,7 +372,7 @@
     find("[data-operator]").textContent = "The coarse operator: away from the boundaries "
       + `${strength === 1 ? "" : `${number(strength)} · `}[−1 2 −1]/(2h)²`;
     const next = ["sweep", "solve", "correct"][now.stage];
-    for (const button of root.querySelectorAll("button")) {
+    for (const button of root.querySelectorAll("button[data-step]")) {
       const step = button.dataset.step, early = { solve: 1, correct: 2 }[step] > now.stage;
       button.classList.toggle("xp-next", step === next);
       button.setAttribute("aria-disabled", String(early));
@@ -274,25 +381,78 @@
 
   /* ---- What the reader does ---- */
 
+  const status = find("[role=status]");
   function take(step) {
+    const early = { solve: 1, correct: 2 }[step] > now.stage;
     const sentence = STEPS[step]();
+    if (!early) now.place = placeOf(step);
     if (step === "reset") now.scale = { error: largest(now.error), spectrum: largest(amplitudes(now.error)) };
     show();
-    find("[role=status]").textContent = sentence;
+    status.textContent = sentence;
   }
 
-  for (const button of root.querySelectorAll("button")) {
-    button.addEventListener("click", () => take(button.dataset.step));
+  /* Play takes the steps of cycles in turn, and ends with a cycle. Where the reader prefers reduced
+     motion, nothing moves by itself: each press takes one step. */
+  const PLAY = { pause: 800, cycles: 10, goal: 1e-6 };
+  const still = matchMedia("(prefers-reduced-motion: reduce)");
+  const button = find("[data-play]");
+  let timer = 0, cycles = 0;
+  const relative = () => now.history.at(-1).norm / now.history[0].norm;
+  const ended = () => now.place === plan().length - 1;
+  const labelPlay = () => { button.textContent = timer ? "Pause" : still.matches ? "Next step" : "Play cycles"; };
+  const next = () => take(plan()[(now.place + 1) % plan().length]);
+  function stop(why = "") {
+    clearInterval(timer);
+    timer = 0;
+    status.removeAttribute("aria-live");
+    if (why) status.textContent += ` ${why}`;
+    labelPlay();
   }
-  for (const name of ["start", "k"]) choices[name].addEventListener("input", () => take("reset"));
+  function go() {
+    next();
+    cycles += ended();
+    if (ended() && relative() <= PLAY.goal) stop(`Finished: at most ${number(PLAY.goal)} of the error at the start is left.`);
+    else if (ended() && cycles >= PLAY.cycles) stop(`Finished: ${cycles} cycles.`);
+  }
+  button.addEventListener("click", () => {
+    if (timer) return stop("Paused.");
+    if (ended() && relative() <= PLAY.goal) take("reset");
+    if (still.matches) return next();
+    cycles = 0;
+    status.setAttribute("aria-live", "off"); /* A screen reader hears the end, not every step. */
+    timer = setInterval(go, PLAY.pause);
+    labelPlay();
+    go();
+  });
+  still.addEventListener("change", () => stop());
+
+  for (const one of root.querySelectorAll("button[data-step]")) {
+    one.addEventListener("click", () => {
+      stop();
+      take(one.dataset.step);
+    });
+  }
+  for (const name of ["start", "k"]) {
+    choices[name].addEventListener("input", () => {
+      stop();
+      take("reset");
+    });
+  }
   for (const name of ["coarse", "prolongation"]) {
     choices[name].addEventListener("change", () => {
       choose();
-      Object.assign(now, { stage: 0, residual: null, coarse: null });
+      Object.assign(now, { stage: 0, residual: null, coarse: null, place: -1 });
       show();
-      find("[role=status]").textContent = "The coarse grid starts afresh; the error has not changed.";
+      status.textContent = "The coarse grid starts afresh; the error has not changed.";
     });
   }
+  for (const name of ["pre", "post"]) {
+    choices[name].addEventListener("change", () => {
+      now.place = now.stage ? sweeps("pre") - 1 + now.stage : -1;
+      show();
+    });
+  }
+  choices.axis.addEventListener("change", show);
   choices.zoom.addEventListener("change", show);
   new ResizeObserver(() => show()).observe(root);
 
@@ -301,11 +461,13 @@
     state: () => ({
       n: N, stage: now.stage, error: [...now.error], spectrum: amplitudes(now.error),
       means: apply(R, now.error), residual: now.residual, solution: now.coarse,
-      history: now.history.map((row) => ({ ...row })),
+      history: now.history.map((row) => ({ ...row })), alone: [...now.alone], work: now.work,
+      plan: plan(), place: now.place, playing: timer !== 0,
       coarse: option("coarse"), prolongation: option("prolongation"), start: option("start"), k: Number(option("k")),
     }),
   };
   choose();
   take("reset");
+  labelPlay();
   root.dataset.ready = "true";
 })();

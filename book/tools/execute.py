@@ -16,7 +16,8 @@ import re
 import sys
 import threading
 import time
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from collections.abc import Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -232,15 +233,19 @@ def _apart() -> None:
     tqdm.set_lock(threading.RLock())  # one between processes is left behind when a worker is ended
 
 
-def _end_workers(pool: ProcessPoolExecutor) -> None:
+def _end_workers(pool: ProcessPoolExecutor, futures: Iterable[Future]) -> None:
     """Begin no further chapter, and let those under way end their kernels."""
-    pool.shutdown(wait=False, cancel_futures=True)
+    for future in futures:
+        future.cancel()
     workers = multiprocessing.active_children()
     for worker in workers:
         worker.terminate()
     for worker in workers:
         worker.join(GRACE)
         worker.kill()
+    # The pool's thread must have ended, too: Python wakes it at exit, and if it closes its pipe at
+    # that moment, a traceback is printed.
+    pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _awaited(names: list[str], minutes: float, progress: Path) -> str:
@@ -290,7 +295,7 @@ def execute(chosen: dict[Path, Parameters], out: Path, jobs: int = 2, always: bo
             try:
                 done, waiting = wait(waiting, SAY, FIRST_COMPLETED)
             except KeyboardInterrupt:
-                _end_workers(pool)
+                _end_workers(pool, futures)
                 raise
             for future in done:
                 path = futures[future]

@@ -26,20 +26,23 @@ FIGURE = 40  # words that a figure or a table takes as long to read as
 
 
 def reading_minutes(notebook: nbformat.NotebookNode) -> int:
-    """Return the minutes that a chapter takes to read, without the solutions of its exercises.
+    """Return the minutes that a chapter takes to read, to the end of its summary.
 
-    Folded outputs are not counted, nor what an edition adds, the quiz and an instructor's remarks.
-    A glued number is one word, whatever the length of its name.  The opening line is not counted,
-    so that the minutes are the same before and after it is written.
+    Exercises and further tests follow the summary and are not counted.  Neither are folded outputs,
+    what an edition adds (the quiz, an instructor's remarks) and the opening line itself.  A glued
+    number is one word, whatever the length of its name.
     """
-    words = 0
+    words, summarised = 0, ""
     for cell in notebook.cells:
         added = cell.get("id", "") == "quiz" or cell.get("id", "").startswith("remark-")
+        if summarised:
+            break
         if added or "solution" in cell.metadata.get("tags", []):
             continue
         if cell.cell_type == "markdown":
             text = re.sub(r"\{glue:\w+\}`[^`]*`", "0", OPENING.sub("", cell.source))
-            words += len(re.findall(r"\w+", text))
+            text, summarised, after = f"\n{text}\n".partition("\n## Summary\n")
+            words += len(re.findall(r"\w+", text + after.partition("\n## ")[0]))
         elif "hide-output" not in cell.metadata.get("tags", []):
             shown = (data for output in cell.outputs for data in output.get("data", {}))
             words += FIGURE * any(mime in ("image/png", "text/html") for mime in shown)
@@ -71,7 +74,7 @@ def remember(path: Path, seconds: float, file: Path = TIMES) -> None:
 
 def sentence(minutes: int, measured: dict[str, object] | None) -> str:
     """Return the line of one chapter."""
-    reading = f"Reading: about {minutes} minute{'s' * (minutes != 1)}."
+    reading = f"Reading, without exercises: about {minutes} minute{'s' * (minutes != 1)}."
     if not measured:
         return reading
     return (

@@ -53,7 +53,7 @@ EXPLORERS = (
              "Follow a digit through the layers, from the transfer to the end of retraining.",
              "baseline", "fig-baseline-propagation"),
     Explorer("surface", "Loss surfaces",
-             "Turn two loss surfaces side by side and change how their steps are measured.",
+             "Compare two loss surfaces side by side and change how their steps are measured.",
              "pooling", "fig-pooling-surfaces"),
 )  # fmt: skip
 

@@ -207,6 +207,9 @@ def read_arguments(given: list[str] | None) -> argparse.Namespace:
     sizes = command("size-change", "run the missing parts of the change of image size, on MNIST")
     sizes.add_argument("folder", type=Path, help="of its results: a file a change and seed")
     workers(sizes)
+    fitted = command("fitted-map", "run the missing parts of the fit of a map of kernels, on MNIST")
+    fitted.add_argument("folder", type=Path, help="of its results: a file a network, and the fits")
+    workers(fitted)
     maps = command("propagation", "pass digits through trained networks, on MNIST")
     maps.add_argument("folder", type=Path, help="of its results: a file a study")
     sweep = command("sharpness", "classify images between smoothed and original, on MNIST")
@@ -488,6 +491,14 @@ def _size_change(options: argparse.Namespace) -> int:
     return DONE
 
 
+def _fitted_map(options: argparse.Namespace) -> int:
+    from mgcore.lab.scales.fitted_map import run_fitted_maps
+
+    run_fitted_maps(options.folder, options.workers)
+    print(f"{options.folder}: {len(list(options.folder.glob('*.json')))} files")
+    return DONE
+
+
 def _propagation(options: argparse.Namespace) -> int:
     from mgcore.lab.pages.propagation_explorer import read_propagation, run_propagation
 
@@ -543,8 +554,8 @@ def _calibrate(options: argparse.Namespace) -> int:
 COMMANDS = {
     "list": _list, "plan": _plan, "run": _run, "verify": _verify, "bench": _bench,
     "calibrate": _calibrate, "multiverse": _multiverse, "across": _across,
-    "size-change": _size_change, "propagation": _propagation, "sharpness": _sharpness,
-    "gpu-day": _gpu_day, "grade": _grade, "predictions": _predictions,
+    "size-change": _size_change, "fitted-map": _fitted_map, "propagation": _propagation,
+    "sharpness": _sharpness, "predictions": _predictions, "gpu-day": _gpu_day, "grade": _grade,
 }  # fmt: skip
 
 

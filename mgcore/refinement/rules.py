@@ -29,6 +29,9 @@ from mgcore.refinement.resampling import (
 )
 from mgcore.refinement.tracing import Output, Use, trace_both, weight_hook
 
+# Rows of a table of relative positions behind those of a window: from the class token, to it, and
+# between class tokens.
+CLASS_OFFSETS = 3
 HOPELESS = 0.95  # residual of a fit for white noise above which kernels are copied: √(1 - 0.1)
 
 
@@ -351,8 +354,9 @@ def _of_other(
 ) -> Change:
     """Decide on a weight of another size in the network that is given, by its two shapes.
 
-    Tables of relative positions have an odd number of rows along each axis of a window; tables of
-    absolute positions a row for each patch of the input, perhaps behind class tokens.
+    Tables of relative positions have an odd number of rows along each axis of a window, perhaps
+    before those of a class token (BEiT's has three); tables of absolute positions a row for each
+    patch of the input, perhaps behind class tokens.
     """
     old = tuple(model.get_parameter(name).shape)
     differ = [k for k, (a, b) in enumerate(zip(old, shape, strict=False)) if a != b]
@@ -360,6 +364,8 @@ def _of_other(
         (axis,) = differ
         rows = old[axis], shape[axis]
         grids = _window_grids(*rows) or _patch_grids(*rows, old_shape[1:], new_shape[1:])
+        behind = not grids  # where the class tokens are
+        grids = grids or _window_grids(*(count - CLASS_OFFSETS for count in rows))
         if not grids and all(count % 2 for count in rows):  # offsets along one axis
             grids = (rows[:1], rows[1:])
         if grids:
@@ -368,7 +374,7 @@ def _of_other(
                 factors = [Factor("grid", size) for size in grid]
                 tokens = count - math.prod(grid)
                 if tokens:
-                    factors.insert(0, Factor("token", tokens))
+                    factors.insert(len(factors) if behind else 0, Factor("token", tokens))
                 layouts.append(tuple(tuple(factors) if k == axis else () for k in range(len(old))))
             return Change("resampled", "", (axis,), layouts=(layouts[0], layouts[1]))
     raise ValueError(
@@ -380,7 +386,7 @@ def _of_other(
 
 def _window_grids(old: int, new: int) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
     """Return the grids of offsets between the cells of two square windows."""
-    sides = math.isqrt(old), math.isqrt(new)
+    sides = [math.isqrt(max(n, 0)) for n in (old, new)]
     if all(side**2 == n and side % 2 for side, n in zip(sides, (old, new), strict=True)):
         return (sides[0], sides[0]), (sides[1], sides[1])
     return None

@@ -25,12 +25,14 @@ REFUSED = [
 ]
 
 
-def execute(path: Path, out: Path, **values: str) -> subprocess.CompletedProcess[str]:
-    """Run one chapter with `values` into `out`."""
+def execute(
+    path: Path, out: Path, build: Path | None = None, **values: str
+) -> subprocess.CompletedProcess[str]:
+    """Run one chapter with `values` into `out`; studies are kept in `build`, of its own if None."""
     command = [sys.executable, "book/tools/execute.py", "--only", path.stem, "--out", str(out)]
     command += [f"--parameter={name}={value}" for name, value in values.items()]
     environment = {name: value for name, value in os.environ.items() if name != "MGCORE_DATA"}
-    environment["MGCORE_BUILD"] = str(out / "build")  # so that the run is a run, every time
+    environment["MGCORE_BUILD"] = str(build or out / "build")  # so that the first run is a run
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
 
 
@@ -40,10 +42,17 @@ def smoke(path: Path) -> dict[str, str]:
     return {name: value for name, value in wanted.items() if name in TAKES[path]}
 
 
+@pytest.fixture(scope="session")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return one folder for all test processes: chapters share studies, which then run once."""
+    folder = tmp_path_factory.getbasetemp()
+    return (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "smoke-build"
+
+
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
-def test_smoke_tier_runs_from_end_to_end(path: Path, tmp_path: Path) -> None:
+def test_smoke_tier_runs_from_end_to_end(path: Path, tmp_path: Path, build: Path) -> None:
     committed = (ROOT / path).read_bytes()
-    run = execute(path, tmp_path, **smoke(path))
+    run = execute(path, tmp_path, build, **smoke(path))
     assert run.returncode == 0, run.stderr
     assert (ROOT / path).read_bytes() == committed
     executed = notebooks.read(tmp_path / path)

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from pathlib import Path
 
 import explorer_data
@@ -13,7 +14,8 @@ from notebooks import ROOT
 
 from mgcore.grids import prolong, restrict
 from mgcore.kernels import refine_kernel
-from mgcore.multigrid.cycles import build_levels, coarse_correction, two_grid
+from mgcore.lab.choices.gap_spectra import response
+from mgcore.multigrid.cycles import build_levels, coarse_correction, two_grid, work
 from mgcore.multigrid.poisson import amplitudes, jacobi, mode
 from mgcore.operators import OPERATORS, to_operators
 
@@ -254,6 +256,114 @@ def test_an_unusable_number_changes_nothing_and_is_marked(visit) -> None:
     assert "NaN" not in page.inner_text("section") and "Infinity" not in page.inner_text("section")
 
 
+@pytest.mark.parametrize("prolongation", ["bilinear", "constant"])
+def test_parts_of_the_digit_and_frequency_responses_are_mgcores(visit, prolongation: str) -> None:
+    page = visit("kernel_explorer")
+    page.select_option("[name=prolongation]", prolongation)
+    digits = pictures(explorer_data.TARGET.read_text("utf-8"))
+    for number, values in enumerate(KERNELS[:6]):
+        digit, axis = number % 2, "uv"[number // 2 % 2]
+        page.select_option("[name=digit]", str(digit))
+        page.select_option("[name=axis]", axis)
+        found = state(page, TYPE, values.tolist())
+        x, kernel = digits[digit][28], torch.tensor(values).view(3, 3)
+        smooth = prolong(restrict(x), prolongation)
+        kernels = {"copied": kernel, "refined": refine_kernel(kernel, prolongation)}
+        rows = {"image": [x, smooth, x - smooth]}
+        rows |= {name: [respond(part, k) for part in rows["image"]] for name, k in kernels.items()}
+        for name, three in rows.items():
+            norms = [float(torch.linalg.norm(part)) for part in three]
+            same(found["shares"][name], np.divide(norms, norms[0]))
+            for place, part, norm in zip(("whole", "smooth", "rest"), three, norms, strict=True):
+                same(found["parts"][name][("whole", "smooth", "rest").index(place)], part.flatten())
+                printed = shown(page.inner_text(f"[data-share={name}-{place}]"))
+                assert printed == pytest.approx(100 * norm / norms[0], rel=0.0051)
+        # |k̂| at the frequencies 2πm/n; the last is the Nyquist frequency.
+        curves = {"original": (kernel, 56), "copied": (kernel, 112)}
+        curves["refined"] = (kernels["refined"], 112)
+        for name, (k, n) in curves.items():
+            squares = response(k.numpy(), n)
+            wanted = np.sqrt(squares[:, 0] if axis == "u" else squares[0])[: n // 2 + 1]
+            same(found["gains"][name], wanted)
+        same(found["gains"]["copied"][::2], found["gains"]["original"])
+        said = page.get_attribute("[data-gains] svg", "aria-label")
+        assert f"along {axis}" in said
+        texts = re.findall(r"(\S+) \((?:original|copied|refined)", said)
+        ends = [found["gains"][name][-1] for name in curves]
+        top = max(max(curve) for curve in found["gains"].values())
+        assert [shown(text) for text in texts] == pytest.approx(ends, rel=0.0051, abs=1e-9 * top)
+
+
+def test_curves_are_drawn_as_they_were_computed(visit) -> None:
+    page = visit("kernel_explorer")
+    gains = state(page, TYPE, KERNELS[2].tolist())["gains"]
+    drawn = page.locator("[data-gains] polyline").evaluate_all(
+        "lines => lines.slice(3).map((line) => [...line.points].map(({ x, y }) => [x, y]))"
+    )
+    for curve, points in zip(gains.values(), drawn, strict=True):
+        x, y = np.array(points).T
+        assert len(x) == len(curve) and np.corrcoef(y, curve)[0, 1] < -0.999
+    # The curve of the original ends where the frequency of the fine grid is half as high.
+    (x0, *_), (x1, *_) = drawn[0][0], drawn[0][-1]
+    assert (x1 - x0) / (drawn[1][-1][0] - drawn[1][0][0]) == pytest.approx(0.5, abs=0.01)
+
+
+def test_a_cell_is_moved_by_mouse_touch_and_arrow_keys(visit) -> None:
+    page = visit("kernel_explorer")
+    page.click("[data-preset=laplacian]")
+    field = page.locator("input[type=number]").nth(4)
+    field.scroll_into_view_if_needed()
+    box = field.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x, y - 30, steps=5)
+    page.mouse.up()
+    after = state(page)
+    assert after["kernel"] == pytest.approx([0, 1, 0, 1, -3.5, 1, 0, 1, 0])
+    assert after["name"] == "edited" and field.input_value() == "-3.5"
+    page.mouse.move(x, y - 100)  # the button is up
+    assert state(page)["kernel"] == after["kernel"]
+    field.press("ArrowDown")
+    field.press("Shift+ArrowUp")
+    assert state(page)["kernel"][4] == pytest.approx(-2.6)
+    phone = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+    page = visit("kernel_explorer", **phone)
+    page.tap("[data-preset=identity]")
+    field = page.locator("input[type=number]").nth(0)
+    field.scroll_into_view_if_needed()
+    box, scrolled = field.bounding_box(), page.evaluate("scrollY")
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    touch = page.context.new_cdp_session(page)
+    for kind, dy in [("touchStart", 0), *(("touchMove", 6 * k) for k in range(1, 6))]:
+        points = [{"x": x, "y": y + dy}]
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    page.wait_for_timeout(100)
+    assert state(page)["kernel"][0] == pytest.approx(-0.5)
+    assert page.evaluate("scrollY") == scrolled
+
+
+def test_a_refused_value_gets_a_sentence_and_the_last_valid_one_stays(visit) -> None:
+    page = visit("kernel_explorer")
+    page.click("[data-preset=identity]")
+    field, alert = page.locator("input[type=number]").nth(4), page.get_by_role("alert")
+    assert alert.count() == 0 or alert.inner_text() == ""
+    for text, what in (("1e9", "“1e9”"), ("", "An empty cell"), ("-1000001", "“-1000001”")):
+        field.fill(text)
+        said = alert.inner_text()
+        assert said.startswith(f"{what} was refused: a cell takes a number from −1000000")
+        assert said.endswith("Row 2, column 2 keeps 1.")
+        assert state(page)["kernel"] == [0, 0, 0, 0, 1, 0, 0, 0, 0]
+    field.blur()
+    assert field.input_value() == "1" and "was refused" in alert.inner_text()
+    field.focus()
+    page.keyboard.type("a")  # which the browser itself drops
+    assert alert.inner_text().startswith("“a” was refused")
+    field.fill("2")
+    assert page.locator("[data-refused]").inner_text() == "" and state(page)["kernel"][4] == 2
+
+
 # ---- Two-grid explorer ----
 
 CASES = [(p, c) for p in ("linear", "constant") for c in ("galerkin", "rediscretised")]
@@ -403,6 +513,156 @@ def test_steps_out_of_order_say_what_is_missing(visit) -> None:
     assert state(page)["stage"] == 0
 
 
+def test_work_and_the_race_with_jacobi_are_mgcores(visit) -> None:
+    page, levels = set_out(visit, "linear", "galerkin")
+    for pre, post, kind, k in [(1, 1, "random", 3), (0, 2, "mode", 5), (2, 1, "mix", 4)]:
+        page.select_option("[name=pre]", str(pre))
+        page.select_option("[name=post]", str(post))
+        e = start(page, kind, k)
+        # mgcore counts the sweeps and the residual; the coarse solve is one more here.
+        one = work(levels, pre, post) + 1
+        for _ in range(3):
+            found = take(page, "cycle")
+        assert [row["work"] for row in found["history"]] == [0, one, 2 * one, 3 * one]
+        norms = [np.linalg.norm(jacobi(levels[0].a, e, ZERO, s)) for s in range(int(3 * one) + 1)]
+        same(found["alone"][: len(norms)], norms)
+        said = page.inner_text("[data-race]")
+        printed = re.search(r"work of (\d+) sweeps the error is (\S+) of .*, (\S+) with", said)
+        assert int(printed[1]) == 3 * one
+        ratios = [found["history"][-1]["norm"] / norms[0], norms[-1] / norms[0]]
+        assert [shown(text) for text in printed.groups()[1:]] == pytest.approx(ratios, rel=0.05)
+        marks = page.locator("[data-figure=race] circle").evaluate_all(
+            "marks => marks.map((mark) => ['cx', 'cy'].map((name) => +mark.getAttribute(name)))"
+        )
+        line = page.locator("[data-figure=race] .tg-alone").evaluate(
+            "(line) => [...line.points].map(({ x, y }) => [x, y])"
+        )
+        # One scale for both: heights are linear in the logarithm of the norm.
+        heights = [y for _, y in marks + line[: len(norms)]]
+        logs = np.log([row["norm"] for row in found["history"]] + norms)
+        slope, offset = np.polyfit(logs, heights, 1)
+        assert slope < 0 and np.abs(np.polyval([slope, offset], logs) - heights).max() < 0.2
+        assert [x for x, _ in marks] == pytest.approx([line[int(one) * c][0] for c in range(4)])
+        # The same cycle step by step costs the same, and asking for a step twice costs nothing.
+        start(page, kind, k)
+        for step in [*["sweep"] * pre, "restrict", "restrict", "solve", "solve", "correct",
+                     *["sweep"] * post]:  # fmt: skip
+            found = take(page, step)
+        assert found["work"] == one and take(page, "solve")["work"] == one
+
+
+@pytest.mark.parametrize("zoom", [False, True])
+def test_the_logarithmic_spectrum_shows_what_a_cycle_removed(visit, zoom: bool) -> None:
+    page = visit("two_grid_explorer")
+    page.select_option("[name=axis]", "log")
+    page.set_checked("[name=zoom]", zoom)
+    start(page, "random", 8)
+    before = np.abs(take(page, "cycle")["spectrum"])
+    after = np.abs(take(page, "cycle")["spectrum"])
+    drawn = "(marks, name) => marks.map((mark) => Number(mark.getAttribute(name)))"
+    figure = page.locator("[data-figure=spectrum]")
+    heights = figure.locator("circle").evaluate_all(drawn, "cy")
+    past = figure.locator(".tg-past").evaluate_all(drawn, "y1")
+    assert len(heights) == len(past) == 32
+    logs = np.log10([*after, *before])
+    slope, offset = np.polyfit(logs, [*heights, *past], 1)
+    assert np.abs(np.polyval([slope, offset], logs) - [*heights, *past]).max() < 0.2
+    assert figure.locator(".tg-stem").evaluate_all(drawn, "y1") == past
+    # The labels of the axis are on the same line.
+    for label in figure.locator("text").all():
+        text = label.text_content()
+        if re.fullmatch("1|10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+", text) and label.get_attribute("text-anchor") == "end":
+            digits = text[2:].translate(str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789"))
+            y = float(label.get_attribute("y")) - 4 - 8
+            assert y == pytest.approx(np.polyval([slope, offset], float(digits or 0)), abs=0.2)
+
+
+FAST = """const real = window.setInterval;
+    window.setInterval = (work, pause) => (window.paused = pause, real(work, 5))"""
+
+
+@pytest.mark.parametrize(("pre", "post"), [(1, 1), (0, 2), (0, 0)])
+def test_play_takes_the_steps_of_cycles_and_stops(visit, pre: int, post: int) -> None:
+    page, levels = set_out(visit, "linear", "galerkin")
+    page.evaluate(FAST)
+    page.select_option("[name=pre]", str(pre))
+    page.select_option("[name=post]", str(post))
+    e = start(page, "random", 6)
+    assert not state(page)["playing"] and state(page)["place"] == -1  # nothing moves by itself
+    page.click("[data-play]")
+    status = page.get_by_role("status")
+    status.filter(has_text="Finished").wait_for()
+    found = state(page)
+    assert page.evaluate("window.paused") >= 500 and not found["playing"]
+    cycles = found["work"] // (work(levels, pre, post) + 1)
+    for _ in range(int(cycles)):
+        e = two_grid(levels, e, ZERO, pre, post)
+    same(found["error"], e)
+    done = np.linalg.norm(e) / found["history"][0]["norm"]
+    assert done <= 1e-6 if pre + post else (cycles == 10 and done > 1e-6)
+    assert found["place"] == len(found["plan"]) - 1
+    steps = [row["step"] for row in found["history"][1:]]
+    assert steps == (["sweep"] * pre + ["correction"] + ["sweep"] * post) * int(cycles)
+    assert status.get_attribute("aria-live") is None
+
+
+def test_play_is_paused_and_goes_on(visit) -> None:
+    page = visit("two_grid_explorer")
+    page.focus("[data-play]")
+    page.keyboard.press("Enter")
+    assert state(page)["playing"] and state(page)["place"] == 0
+    assert page.inner_text("[data-play]") == "Pause"
+    assert page.get_by_role("status").get_attribute("aria-live") == "off"
+    page.keyboard.press("Enter")
+    found = state(page)
+    assert not found["playing"] and page.inner_text("[data-play]") == "Play cycles"
+    assert page.get_by_role("status").inner_text().endswith("Paused.")
+    page.keyboard.press("Enter")
+    assert state(page)["place"] == found["place"] + 1
+    take(page, "sweep")  # a step of the reader's own ends it
+    assert not state(page)["playing"]
+    page.keyboard.press("Enter")
+    page.locator("[name=k]").fill("9")
+    assert not state(page)["playing"] and len(state(page)["history"]) == 1
+
+
+def test_with_reduced_motion_each_press_takes_one_step(visit) -> None:
+    page = visit("two_grid_explorer", reduced_motion="reduce")
+    assert page.inner_text("[data-play]") == "Next step"
+    for place in (0, 1, 2, 3, 4, 0):
+        page.click("[data-play]")
+        assert state(page)["place"] == place and not state(page)["playing"]
+    before = state(page)
+    page.wait_for_timeout(1000)
+    assert state(page) == before
+
+
+def test_the_diagram_marks_the_present_step(visit) -> None:
+    page = visit("two_grid_explorer")
+    page.select_option("[name=pre]", "2")
+    figure = page.locator("[data-figure=cycle]")
+    label = lambda: figure.locator("svg").get_attribute("aria-label")  # noqa: E731
+    assert "A cycle: 2 sweeps, restrict, solve, correct, 1 sweep." in label()
+    assert label().endswith("before the cycle.") and figure.locator(".tg-here").count() == 0
+    levels = {}
+    for place, step in enumerate(["sweep", "sweep", "restrict", "solve", "correct", "sweep"]):
+        assert take(page, step)["place"] == place
+        assert label().endswith(f"Present step: {step}.")
+        shapes = figure.locator(":is(circle, line).tg-here")
+        assert shapes.count() == 1
+        levels.setdefault(step, []).append(
+            shapes.evaluate("(s) => s.cy?.baseVal.value ?? s.y1.baseVal.value")
+        )
+    assert len(set(levels["sweep"])) == 1 and levels["solve"][0] > levels["sweep"][0]
+    assert take(page, "sweep")["place"] == 0  # the next cycle
+    for _ in range(3):
+        assert take(page, "sweep")["place"] == 1  # more sweeps than the cycle has
+    take(page, "restrict")
+    page.select_option("[name=pre]", "0")
+    assert label().endswith("Present step: restrict.")
+    assert take(page, "cycle")["place"] == 3 and take(page, "reset")["place"] == -1
+
+
 def test_the_two_grid_explorer_by_keyboard_alone(visit) -> None:
     page, levels = set_out(visit, "linear", "galerkin")
     page.locator("[name=prolongation]").focus()
@@ -456,7 +716,7 @@ def test_an_explorer_is_small_and_asks_no_host(name: str) -> None:
     parts = {BOOK / "_static" / file for file in SCRIPTS[name] | {"explorers.css"}}
     loaded = {part.split('"')[0] for part in fragment.read_text("utf-8").split("../_static/")[1:]}
     assert loaded == {part.name for part in parts}
-    assert sum(Path(file).stat().st_size for file in {fragment, *parts}) < 60_000
+    assert sum(Path(file).stat().st_size for file in {fragment, *parts}) < 72_000
     for file in {fragment, *parts}:
         assert "://" not in file.read_text("utf-8")
 

@@ -1,8 +1,10 @@
 """What is done to the built site, on a small one made for the test."""
 
+import re
+
 import pytest
 from PIL import Image
-from polish import keep_icons, polish
+from polish import keep_icons, polish, shorten
 
 PAGE = """<details><summary><span class="toctree-toggle"></span></summary></details>
 <div id="pst-primary-sidebar" class="x"></div><i class="fa-solid fa-bars"></i>
@@ -38,6 +40,30 @@ def test_pictures_become_smaller_and_keep_their_pixels(site) -> None:
     assert '<img loading="lazy" alt="B" src="b.png">' in text
 
 
+def test_a_page_is_described_by_its_first_paragraph(site) -> None:
+    words = "The question & its answer " + "again " * 40
+    file = site / "book" / "page.html"
+    opening = '<div class="opening docutils container"><p>Reading: ' + "9 " * 60 + "</p></div>"
+    wrong = f"{opening}<p>Short.</p><p>with a formula \\(x\\) {words}</p>"
+    file.write_text(f"<title>T</title>{PAGE}<article>{wrong}<p>{words.replace('&', '&amp;')}</p>")
+    polish(site)
+    (found,) = re.findall('<meta name="description" content="([^"]*)">', file.read_text())
+    assert found.startswith("The question &amp; its answer again") and found.endswith(" …")
+    assert len(found) <= 170
+    file.write_text(f"<title>A title</title>{PAGE}<article>{wrong}")
+    polish(site)
+    assert '<meta name="description" content="A title">' in file.read_text()
+
+
+def test_a_page_without_formulas_does_not_ask_for_mathjax(site) -> None:
+    script = '<script defer="defer" src="../_static/mathjax/tex-chtml.js"></script>'
+    file = site / "book" / "page.html"
+    for formula in ("", '<span class="math">x</span>'):
+        file.write_text(script + PAGE + formula)
+        polish(site)
+        assert (script in file.read_text()) is bool(formula)
+
+
 def test_what_the_theme_leaves_unnamed_gets_a_name(site) -> None:
     polish(site)
     text = (site / "book" / "page.html").read_text()
@@ -61,3 +87,24 @@ def test_a_theme_that_has_changed_is_told_of(site) -> None:
     (site / "book" / "page.html").write_text("<p>x</p>")
     with pytest.raises(SystemExit, match="no page has"):
         polish(site)
+
+
+def test_scripts_lose_comments_and_indentation_but_no_notice_and_no_template() -> None:
+    code = (
+        "/* What\n   it does. */\n{\n  /* note */ f(); /* why */\n    /* Map (CC0). */\n  g();\n}\n"
+    )
+    short = "{\n/* note */ f(); /* why */\n/* Map (CC0). */\ng();\n}\n"
+    assert shorten(code) == short
+    template = "x = `a\n  b`;\n"
+    assert shorten("/* c */\n" + template) == template
+    sheet = "@media (max-width: 9rem) {\n  a :is(b, c) { x: y z; } /* Why. */\n}\n"
+    assert shorten(sheet, True) == "@media (max-width:9rem){a :is(b,c){x:y z;}/* Why. */}"
+    assert shorten("a\nb {\n  c: d;\n}\n", True) == "a\nb{c:d;}"
+
+
+def test_only_our_own_scripts_are_shortened(site) -> None:
+    for name in ("explorers.js", "theirs.js"):
+        (site / "_static" / name).write_text("/* c */\n  f();\n")
+    polish(site)
+    assert (site / "_static" / "explorers.js").read_text() == "f();\n"
+    assert (site / "_static" / "theirs.js").read_text() == "/* c */\n  f();\n"

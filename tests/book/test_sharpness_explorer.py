@@ -209,9 +209,9 @@ def test_without_script_and_in_print_it_stands_still(lay_out, script, media, sho
 
 def test_colours_are_those_of_the_figures() -> None:
     style = (BOOK / "_static" / "explorers.css").read_text("utf-8")
-    light = re.search(r"^\.sh \{(.*?)\}", style, re.M)[1]
-    for name in CONDITIONS:
-        assert f"--sh-{name}: {LOOKS[name].colour};" in light
+    light = re.search(r"^\.xp \{(.*?)\}", style, re.M | re.S)[1]
+    for name in ("coarse", *CONDITIONS):
+        assert f"--xp-{name}: {LOOKS[name].colour};" in light
 
 
 def test_the_picture_is_small_and_asks_no_host() -> None:

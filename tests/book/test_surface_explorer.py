@@ -10,7 +10,7 @@ from explorer_pages import BOOK, shown
 from scipy.interpolate import RegularGridInterpolator
 from scipy.stats import spearmanr
 
-from mgcore.lab.figures.baseline import rise
+from mgcore.lab.figures.baseline import LEVELS, circles, rise
 from mgcore.lab.records.record import Record
 from mgcore.lab.verdict.metrics import cell
 
@@ -68,6 +68,13 @@ def records() -> dict[str, Record]:
 
 def state(page) -> dict:
     return json.loads(page.evaluate("() => JSON.stringify(window.surfaceExplorer.state())"))
+
+
+def turnable(visit, **screen):
+    """Open the explorer and show the surfaces to turn, which come second."""
+    page = visit(NAME, **screen)
+    page.click("[data-view=surfaces]")
+    return page
 
 
 def choose(page, record: str = "", pair: tuple[str, str] = ("transfer", "multigrid")) -> dict:
@@ -128,6 +135,98 @@ def test_what_is_shown_is_recorded(visit, records, name: str) -> None:
 
 
 @pytest.mark.parametrize("units", ["relative", "absolute"])
+def test_contours_and_profiles_come_first_and_are_those_of_the_figure(
+    visit, records, units: str
+) -> None:
+    page = visit(NAME)
+    assert page.locator("[data-map=first]").is_visible()
+    assert not page.locator("[data-surface=first]").is_visible()
+    assert not page.locator("[name=tilt]").is_visible()
+    page.click(f"[data-units={units}]")
+    for name in surface_data.RECORDS[1:3]:
+        choose(page, name)
+        arrays, steps = records[name].arrays(), records[name].arrays()["surface_steps"]
+        for percent in (100, 45):
+            slide(page, "shown", percent)
+            found = state(page)
+            all_ratios = []
+            for side, one in zip(SIDES, found["pair"], strict=True):
+                values = arrays[f"surface/{one['network']}"]
+                unit = one["length"] if units == "absolute" else 1
+                log = RegularGridInterpolator([steps.astype(float)] * 2, np.log(values))
+                centre = values[len(steps) // 2, len(steps) // 2]
+                all_ratios += [np.array(one["heights"])]
+                assert [level for level, _ in one["contours"]] == list(LEVELS)
+                for level, segments in one["contours"]:
+                    inside = np.max(one["heights"]) > level > np.min(one["heights"])
+                    assert bool(segments) == inside
+                    if segments:
+                        points = np.clip(np.reshape(segments, (-1, 2)) / unit, -1, 1)
+                        assert np.exp(log(points)) == pytest.approx(level * centre, rel=1e-3)
+                rings = np.array(one["rings"])
+                radii = rings[:, 0] / unit
+                assert radii[-1] == pytest.approx(min(found["shown"] / unit, 1))
+                wanted = circles(steps.astype(float), values, np.clip(radii, 0, 1))
+                wanted = np.stack([wanted.mean(1), wanted.min(1), wanted.max(1)], axis=1)
+                assert rings[:, 1:] == pytest.approx(wanted, rel=1e-3)
+                if one["doubled"]:
+                    reached = rise(steps.astype(float), values, min(one["doubled"] / unit, 1))
+                    assert reached[1] == pytest.approx(2, rel=1e-3)
+                else:
+                    assert rings[:, 1].max() < 2
+                said = page.get_attribute(f"[data-map={side}]", "aria-label")
+                assert numbers(said)[0] == pytest.approx(np.max(one["heights"]), **PRINTED)
+            low, high = min(r.min() for r in all_ratios), max(2, *(r.max() for r in all_ratios))
+            assert [found["low"], found["high"]] == pytest.approx([low, high])
+            ends = [shown(page.inner_text(f"[data-ramp={end}]")[1:]) for end in ("low", "high")]
+            assert ends == pytest.approx([low, high], **PRINTED)
+            doubled = [one["doubled"] for one in found["pair"] if one["doubled"]]
+            said = page.inner_text("[data-doubled]")
+            assert numbers(said) == pytest.approx(doubled, **PRINTED)
+            assert said == page.get_attribute("[data-profile]", "aria-label")
+
+
+def test_a_map_is_light_where_the_objective_is_high(visit) -> None:
+    page = visit(NAME)
+    for side in SIDES:
+        light, high = [], []
+        one = state(page)["pair"][SIDES.index(side)]
+        x, h = np.array(one["places"]), np.array(one["heights"])
+        # The median of nine pixels around the middle of a cell: lines lie over some of them.
+        faces = [(i, j) for i in range(0, 20, 2) for j in range(0, 20, 2)]
+        places = [[(x[i] + x[i + 1]) / 2, (x[j] + x[j + 1]) / 2] for i, j in faces]
+        pixels = page.evaluate(
+            f"([side, places]) => {{ {COPY}"
+            """ const c = document.querySelector(`[data-map=${side}]`), g = copy(c);
+            const size = Math.min(c.parentElement.clientWidth - 58, 300);
+            const light = ([r, g, b]) => 0.21 * r + 0.72 * g + 0.07 * b;
+            return places.map(([x, y]) => [-4, 0, 4].flatMap((dx) => [-4, 0, 4].map((dy) =>
+                light(g.getImageData(Math.round(44 + (x + 1) * size / 2) + dx,
+                    Math.round(6 + (1 - y) * size / 2) + dy, 1, 1).data)
+            )).sort((a, b) => a - b)[4]);
+            }""",
+            [side, places],
+        )
+        for (i, j), median in zip(faces, pixels, strict=True):
+            light.append(median)
+            high.append(np.log(h[i : i + 2, j : j + 2]).mean())
+        assert spearmanr(light, high).statistic > 0.9
+
+
+def test_the_switch_between_contours_and_surfaces(visit) -> None:
+    page = visit(NAME)
+    page.focus("[data-view=surfaces]")
+    page.keyboard.press("Enter")
+    assert page.get_attribute("[data-view=surfaces]", "aria-pressed") == "true"
+    assert page.get_attribute("[data-view=contours]", "aria-pressed") == "false"
+    assert page.locator("[data-surface=first]").is_visible()
+    assert page.locator("[name=tilt]").is_visible()
+    assert not page.locator("[data-map=first]").is_visible()
+    page.click("[data-view=contours]")
+    assert page.locator("[data-profile]").is_visible()
+
+
+@pytest.mark.parametrize("units", ["relative", "absolute"])
 def test_the_mean_on_the_circle_is_that_of_the_figures(visit, records, units: str) -> None:
     page = visit(NAME)
     page.click(f"[data-units={units}]")
@@ -176,7 +275,7 @@ def test_absolute_steps_change_the_order_that_filter_lengths_show(visit, records
 
 
 def test_the_marked_point_by_keyboard(visit, records) -> None:
-    page = visit(NAME)
+    page = turnable(visit)
     name = surface_data.RECORDS[0]
     arrays = records[name].arrays()
     steps = arrays["surface_steps"]
@@ -207,7 +306,7 @@ def test_the_marked_point_by_keyboard(visit, records) -> None:
 
 
 def test_directions_of_the_keys_are_the_screens(visit) -> None:
-    page = visit(NAME)
+    page = turnable(visit)
     page.focus("[data-surface=first]")
     for turn, moved in ((0, [1, 0]), (90, [0, -1]), (-180, [-1, 0]), (-90, [0, 1])):
         slide(page, "turn", turn)
@@ -222,7 +321,7 @@ def test_directions_of_the_keys_are_the_screens(visit) -> None:
 
 
 def test_points_between_are_interpolated_and_those_beyond_are_not_there(visit, records) -> None:
-    page = visit(NAME)
+    page = turnable(visit)
     name = surface_data.RECORDS[0]
     arrays = records[name].arrays()
     steps = arrays["surface_steps"].astype(float)
@@ -252,7 +351,7 @@ def test_points_between_are_interpolated_and_those_beyond_are_not_there(visit, r
 
 @pytest.mark.parametrize(("height", "scale"), [("ratio", "linear"), ("objective", "log")])
 def test_heights_are_drawn_on_one_scale(visit, height: str, scale: str) -> None:
-    page = visit(NAME)
+    page = turnable(visit)
     page.select_option("[name=height]", height)
     page.select_option("[name=scale]", scale)
     for name, value in (("turn", 0), ("tilt", 0)):
@@ -280,7 +379,7 @@ def test_heights_are_drawn_on_one_scale(visit, height: str, scale: str) -> None:
 
 
 def test_the_lighter_the_higher(visit) -> None:
-    page = visit(NAME)
+    page = turnable(visit)
     page.select_option("[name=scale]", "log")
     for name, value in (("turn", 0), ("tilt", 90)):
         slide(page, name, value)
@@ -300,7 +399,7 @@ def test_the_lighter_the_higher(visit) -> None:
 
 
 def test_turning_by_keyboard_alone(visit) -> None:
-    page = visit(NAME)
+    page = turnable(visit)
     page.locator("[data-units=absolute]").focus()
     page.keyboard.press("Enter")
     assert state(page)["units"] == "absolute"
@@ -332,7 +431,7 @@ def test_turning_by_keyboard_alone(visit) -> None:
 
 
 def test_turning_and_pointing_with_a_mouse(visit) -> None:
-    page = visit(NAME)
+    page = turnable(visit)
     canvas = page.locator("[data-surface=first]")
     canvas.scroll_into_view_if_needed()
     before, box = state(page), canvas.bounding_box()
@@ -354,9 +453,9 @@ def test_turning_and_pointing_with_a_mouse(visit) -> None:
 
 def test_touch_on_a_narrow_screen(visit) -> None:
     phone = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
-    page = visit(NAME, **phone)
+    page = turnable(visit, **phone)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    for control in page.locator("section :is(button, select, input)").all():
+    for control in page.locator("section :is(button, select, input):visible").all():
         box = control.bounding_box()
         assert box["height"] >= 44 and box["width"] >= 44
     page.tap("[data-units=absolute]")
@@ -382,7 +481,7 @@ def test_touch_on_a_narrow_screen(visit) -> None:
 
 
 def test_every_control_and_surface_has_a_name(visit) -> None:
-    page = visit(NAME)
+    page = turnable(visit)
     for control in page.locator("section :is(button, select, input)").all():
         assert control.evaluate("c => c.ariaLabel || c.innerText || c.labels[0]?.innerText").strip()
     for side, network in zip(SIDES, ("transfer", "multigrid"), strict=True):
@@ -398,7 +497,7 @@ def test_every_control_and_surface_has_a_name(visit) -> None:
 
 
 def test_nothing_moves_by_itself_and_the_theme_is_followed(visit) -> None:
-    page = visit(NAME, reduced_motion="reduce")
+    page = turnable(visit, reduced_motion="reduce")
     page.wait_for_timeout(400)
     picture = "document.querySelector('[data-surface=first]').toDataURL()"
     still = page.evaluate(picture)
@@ -415,7 +514,7 @@ def test_the_explorer_is_small_and_asks_no_host() -> None:
     assert loaded == PARTS
     files = [fragment, *(BOOK / "_static" / part for part in PARTS)]
     assert surface_data.TARGET.stat().st_size < 60_000
-    assert sum(file.stat().st_size for file in files) < 90_000
+    assert sum(file.stat().st_size for file in files) < 104_000
     for file in files:
         assert "://" not in file.read_text("utf-8")
 

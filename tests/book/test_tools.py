@@ -476,3 +476,12 @@ def test_minutes_to_read_are_the_same_before_and_after_the_opening_line(path):
     chapter = notebooks.read(ROOT / path)
     before = opening.reading_minutes(chapter)
     assert opening.reading_minutes(opening.open_chapter(chapter, path.stem)) == before
+
+
+def test_minutes_to_read_end_with_the_summary():
+    cells = [v4.new_markdown_cell(f"## {name}\n\n" + "word " * opening.PACE)
+             for name in ("Question", "Summary", "Exercises")]  # fmt: skip
+    chapter = v4.new_notebook(cells=cells)
+    assert opening.reading_minutes(chapter) == 2
+    joined = v4.new_markdown_cell("\n\n".join(cell.source for cell in cells))
+    assert opening.reading_minutes(v4.new_notebook(cells=[joined])) == 2

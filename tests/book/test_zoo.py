@@ -1,9 +1,18 @@
-"""The record of the torchvision networks: today's code gives the same counts."""
+"""The records of torchvision's and timm's networks: today's code gives the same counts."""
 
 import pytest
 import zoo
 
-from mgcore.lab.pages.zoo import RATIOS, Result, read_zoo, zoo_table
+from mgcore.data.published import import_torchvision
+from mgcore.lab.pages.zoo import (
+    LIBRARIES,
+    RATIOS,
+    Result,
+    read_zoo,
+    zoo_counts,
+    zoo_path,
+    zoo_table,
+)
 
 CHECKED = ("squeezenet1_0", "shufflenet_v2_x0_5")  # small, quick, with fitted layers and without
 
@@ -18,6 +27,39 @@ def test_the_record_is_what_the_code_does(name):
         assert recorded[name, result.after[-1]] == result and not result.refusal
 
 
+def recorded_results(library):
+    if not zoo_path(library).exists():
+        pytest.skip(f"There is no record yet: `python book/tools/zoo.py --library {library}`.")
+    return read_zoo(library)
+
+
+@pytest.mark.filterwarnings("ignore")  # timm's own and those of poor fits
+def test_the_record_of_timm_is_what_the_code_does():
+    import_torchvision("torchvision.models")  # which timm imports
+    timm = pytest.importorskip(
+        "timm", reason="timm is not installed; `pip install timm` lets this test run."
+    )
+    recorded = {(r.name, r.after[-1]): r for r in recorded_results("timm")}
+    for name, module in (("regnetx_002", "regnet"), ("vit_tiny_patch16_224", "vision_transformer")):
+        for ratio in RATIOS:
+            result = zoo.result_of(zoo.Entry(name, module, timm, 224), ratio)
+            assert recorded[name, result.after[-1]] == result and not result.refusal
+
+
+def test_every_network_of_torchvision_is_recorded():
+    listed = {(entry.name, entry.kind) for entry in zoo.entries()}
+    assert listed == {(r.name, r.kind) for r in read_zoo()}
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_every_network_has_both_ratios_and_every_refusal_is_a_sentence(library):
+    results = recorded_results(library)
+    assert 2 * len({(r.name, r.kind) for r in results}) == len(results)
+    for result in results:
+        assert bool(result.refusal) != bool(result.counts)
+        assert not result.refusal or result.refusal.endswith(".")
+
+
 def test_families_are_summed():
     results = [
         Result("net1_0", "classification", [3, 4, 4], [3, 8, 8], counts={"refined": 2, "kept": 1}),
@@ -27,3 +69,10 @@ def test_families_are_summed():
     ]  # fmt: skip
     (row,) = zoo_table(results).rows
     assert list(row) == ["net", "2", "5", "1", "", "25%", "", "", "", "", "1"]
+    assert zoo_counts(results) == {
+        "networks": 2, "results": 3, "refused": 1, "into": 0, "refined": 5, "fitted": 1, "copied": 0
+    }  # fmt: skip
+
+
+def test_a_family_of_timm_is_its_module():
+    assert Result("mobilenetv2_035", "efficientnet", [3, 4, 4], [3, 8, 8]).family == "efficientnet"

@@ -425,7 +425,11 @@ def test_the_multiverse_runs_what_is_missing_and_counts_universes(tmp_path, monk
 
 @pytest.mark.parametrize(
     ("command", "module", "runner"),
-    [("across", "work_grid", "run_work_grid"), ("size-change", "size_change", "run_size_changes")],
+    [
+        ("across", "work_grid", "run_work_grid"),
+        ("size-change", "size_change", "run_size_changes"),
+        ("fitted-map", "fitted_map", "run_fitted_maps"),
+    ],
 )
 def test_experiments_on_two_grids_run_what_is_missing(
     command, module, runner, tmp_path, monkeypatch, capsys

@@ -346,6 +346,29 @@ class Window(nn.Module):
         return x.mean((1, 2, 3)) + self.table[self.index].mean()
 
 
+class WindowWithToken(nn.Module):
+    """Biases by offset, with three behind them for a class token, as in BEiT."""
+
+    def __init__(self, side):
+        super().__init__()
+        self.side, self.biases = side, nn.Parameter(torch.zeros((2 * side - 1) ** 2 + 3, 2))
+
+    def forward(self, x):
+        if x.shape[-1] != self.side:
+            raise ValueError("takes one size")
+        return x.mean((2, 3)) + self.biases.mean()
+
+
+def test_biases_of_a_class_token_stay_behind_those_of_the_window():
+    model = WindowWithToken(4)
+    with torch.no_grad():
+        model.biases[:49], model.biases[49:] = 5.0, torch.arange(6.0).view(3, 2)
+    fine, report = refine(model, (2, 4, 4), into=WindowWithToken(8), return_report=True)
+    assert (report["biases"].done, report["biases"].grid) == ("resampled", "7×7 → 15×15")
+    assert fine.biases.shape == (228, 2) and (fine.biases[:225] == 5).all()
+    assert torch.equal(fine.biases[225:], model.biases[49:])
+
+
 def test_biases_by_offset_follow_the_window():
     model = Window(3)
     fine, report = refine(model, (1, 3, 3), to=(4, 4), into=Window(4), return_report=True)

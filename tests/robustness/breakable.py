@@ -23,7 +23,7 @@ from mgcore.lab.trial.trial import metric_hash, run_trial
 ROOT = Path(__file__).resolve().parents[2]
 SIZES = {
     "n_coarse": 64, "n_fine": 64, "n_validation": 12, "coarse_epochs": 6, "fine_epochs": 6,
-    "batch": 8, "subset": 8, "resolution": 8, "dtype": "float64", "dataset": "strokes",
+    "batch": 8, "subset": 8, "resolution": 8, "dtype": "float32", "dataset": "strokes",
     "tier": "smoke", "learning_rate": 0.02, "name": "tiny",
 }  # fmt: skip
 TINY = Protocol(**SIZES)

@@ -7,7 +7,7 @@ Titles and notes explain how to read a figure and state no result.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import CenteredNorm, LogNorm
 from matplotlib.figure import Figure
+from matplotlib.patheffects import Normal, Stroke
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from scipy.interpolate import RegularGridInterpolator
 
@@ -269,39 +270,48 @@ def classifier_blocks(arrays: Arrays) -> Figure:
     return figure
 
 
-def rise(steps: np.ndarray, values: np.ndarray, radius: float = 0.5) -> tuple[float, float]:
-    """Return a surface's value at the centre, and its mean on a circle as a multiple of that.
+LEVELS = (2, 5, 10)  # multiples of the centre at which loss_surfaces draws contours
+
+
+def circles(steps: np.ndarray, values: np.ndarray, radii: Iterable[float]) -> np.ndarray:
+    """Return a surface on circles around its centre, as multiples of the value at the centre.
 
     Parameters
     ----------
     steps : ndarray, shape (k,)
     values : ndarray, shape (k, k)
         Positive; interpolated linearly in their logarithm.
-    radius : float
-        Of the circle, in the unit of `steps`.
+    radii : iterable of float
+        In the unit of `steps`.
+
+    Returns
+    -------
+    ndarray, shape (number of radii, 360)
     """
     surface = RegularGridInterpolator((steps, steps), np.log(values))
     angle = np.linspace(0, 2 * np.pi, 360, endpoint=False)
-    circle = np.exp(surface(radius * np.stack([np.cos(angle), np.sin(angle)], axis=1)))
+    circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    centre = surface([[0.0, 0.0]])[0]
+    return np.exp(np.stack([surface(radius * circle) for radius in radii]) - centre)
+
+
+def rise(steps: np.ndarray, values: np.ndarray, radius: float = 0.5) -> tuple[float, float]:
+    """Return a surface's value at the centre, and its mean on a circle as a multiple of that.
+
+    Parameters are those of :func:`circles`, with one `radius`.
+    """
+    surface = RegularGridInterpolator((steps, steps), np.log(values))
     centre = float(np.exp(surface([[0.0, 0.0]])[0]))
-    return centre, float(circle.mean()) / centre
-
-
-def _round_levels(levels: np.ndarray) -> np.ndarray:
-    """Return levels with as few digits as keep them apart, at least two."""
-    for digits in (2, 3, 4):
-        short = np.unique([float(f"{level:.{digits}g}") for level in levels])
-        if len(short) == len(levels):
-            break
-    return short
+    return centre, float(circles(steps, values, [radius]).mean())
 
 
 @style.styled
 def loss_surfaces(arrays: Arrays) -> Figure:
     """Draw the objective around the coarse minimum and around two initialisations (Fig. 4.3).
 
-    To see: the objective at each centre and its rise (colour, one scale for all panels), and the
-    shape of the valley (lines, with levels of their own in each panel).
+    To see: how fast the objective rises with the distance from each network. Maps above, with one
+    scale of colours for the objective as a multiple of its value at the centre; below each map its
+    radial profile.
     """
     steps = np.asarray(arrays["surface_steps"], float)
     headings = {
@@ -309,43 +319,70 @@ def loss_surfaces(arrays: Arrays) -> Figure:
         "transfer": "fine network,\ncopied",
         "multigrid": "fine network,\nGalerkin",
     }
-    surfaces = {name: arrays[f"surface/{name}"] for name in headings}
-    figure = style.card(3.65, "The objective in a plane through each of three networks")
-    axes = figure.subplots(1, 3, sharex=True, sharey=True)
-    everything = np.concatenate([values.ravel() for values in surfaces.values()])
+    found = {name: rise(steps, arrays[f"surface/{name}"]) for name in headings}
+    ratios = {
+        name: np.asarray(arrays[f"surface/{name}"], float) / found[name][0] for name in headings
+    }
+    everything = np.concatenate([values.ravel() for values in ratios.values()])
     lowest, highest = float(everything.min()), float(everything.max())
     norm = LogNorm(lowest, highest)
-    levels = np.geomspace(lowest, highest * (1 + 1e-9), 33)
-    for ax, (name, values) in zip(axes, surfaces.items(), strict=True):
-        # Entry (i, j) belongs to steps[i] of direction 1 and steps[j] of direction 2.
-        ax.contourf(steps, steps, values.T, levels=levels, norm=norm, cmap="cividis")
-        # Levels equally many grid points apart follow the shape, however steep the surface is.
-        own = _round_levels(np.quantile(values, [0.08, 0.35, 0.7]))
-        # Light lines on the dark colours and dark ones on the light.
-        tones = ["white" if norm(level) < 0.55 else "black" for level in own]
-        lines = ax.contour(steps, steps, values.T, levels=own, colors=tones, linewidths=0.9)
-        ax.clabel(lines, fmt=style.PLAIN, fontsize=9)
-        ax.plot(0, 0, marker="P", color="white", markeredgecolor="black", markersize=9, zorder=5)
-        centre, factor = rise(steps, values)
-        ax.set(aspect="equal", xticks=(-1, 0, 1), yticks=(-1, 0, 1))
+    figure = style.card(6.0, "The objective in a plane through each of three networks")
+    axes = figure.subplots(2, 3, sharex="row", sharey="row", height_ratios=(1.15, 1))
+    radii = np.linspace(0, steps[-1], 41)
+    for ax, profile, (name, values) in zip(*axes, ratios.items(), strict=True):
+        look = LOOKS[name]
+        _contours(ax, steps, values, norm)
         ax.set_title(headings[name])
-        ax.set_xlabel(
-            f"step along direction 1\nat the centre: {centre:.3g}\n½ away: × {factor:.3g}"
-        )
-    axes[0].set_ylabel("step along direction 2")
+        on_circles = circles(steps, arrays[f"surface/{name}"], radii)
+        profile.fill_between(radii, on_circles.min(1), on_circles.max(1), color=look.colour,
+                             alpha=0.2, linewidth=0)  # fmt: skip
+        profile.plot(radii, on_circles.mean(1), color=look.colour, linestyle=look.line, linewidth=2)
+        centre, factor = found[name]
+        profile.plot(0.5, factor, color=look.colour, marker=look.marker, markersize=6)
+        profile.set_title(f"at the centre: {centre:.3g}\n½ away: × {factor:.3g}")
+        profile.set(xlabel="distance from the centre", yscale="log", xlim=(0, steps[-1]))
+        profile.grid(axis="y")
+    axes[0, 0].set_ylabel("step along direction 2")
+    axes[1, 0].set_ylabel("multiple of the centre")
     bar = figure.colorbar(
-        ScalarMappable(norm, "cividis"), ax=axes, label="objective", aspect=18, pad=0.015,
-        shrink=0.62,
+        ScalarMappable(norm, "cividis"), ax=axes[0], label="multiple of the centre", aspect=18,
+        pad=0.015, shrink=0.8,
     )  # fmt: skip
-    bar.ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    bar.ax.yaxis.set_major_formatter(style.PLAIN)
-    bar.ax.yaxis.set_minor_formatter(NullFormatter())
+    for axis in (bar.ax.yaxis, axes[1, 0].yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(style.PLAIN)
+        axis.set_minor_formatter(NullFormatter())
     style.note(
         figure,
-        "Cross: the network itself.  Both directions are random, with every filter as long as the "
-        "network's own.\n×: mean at distance ½ over the value at the centre.",
+        "Cross: the network itself. Both directions are random, filters as long as the network's.\n"
+        "Below each map: mean (line) and range (band) over circles; marker: at distance ½.",
     )
     return figure
+
+
+def _contours(ax: Axes, steps: np.ndarray, ratios: np.ndarray, norm: LogNorm) -> None:
+    """Draw one map of multiples of the centre, with a labelled line at each of LEVELS."""
+    # Between recorded points the logarithm is linear, as on the circles. Entry (i, j) belongs to
+    # steps[i] of direction 1 and steps[j] of direction 2.
+    low, high = norm.vmin, norm.vmax
+    assert low is not None and high is not None
+    log, ends = np.log(ratios).T, np.log([low, high * (1 + 1e-9)])
+    ax.contourf(
+        steps, steps, log, levels=np.linspace(float(ends[0]), float(ends[1]), 25), cmap="cividis"
+    )
+    levels = [np.log(level) for level in LEVELS if level < ratios.max()]
+    if levels:
+        # White on a black line is seen on every colour of the map.
+        lines = ax.contour(steps, steps, log, levels=levels, colors="white", linewidths=1.1)
+        outline = [Stroke(linewidth=2.6, foreground="black"), Normal()]
+        lines.set_path_effects(outline)
+        labels = ax.clabel(
+            lines, fmt=lambda level: f"×{np.exp(level):.3g}", fontsize=9, colors="white"
+        )
+        for label in labels:
+            label.set_path_effects(outline)
+    ax.plot(0, 0, marker="P", color="white", markeredgecolor="black", markersize=9, zorder=5)
+    ax.set(aspect="equal", xticks=(-1, 0, 1), yticks=(-1, 0, 1), xlabel="step along direction 1")
 
 
 @style.styled

@@ -1,15 +1,18 @@
-"""Figure of accuracy before and after a trained network is retrained at another image size."""
+"""Figures of a trained network at another image size: methods, and maps of its kernels."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from mgcore.lab.figures import style
 from mgcore.lab.figures.style import Look
-from mgcore.lab.scales.size_change import EPOCHS, METHODS, heading, mean_accuracy, method_label
+from mgcore.lab.scales.fitted_map import DATA, EXPONENTS, FITTED, Sweep
+from mgcore.lab.scales.size_change import CHANGES, EPOCHS, METHODS, mean_accuracy, method_label
+from mgcore.lab.verdict.agreement import interval
 
 LOOKS = {
     "copied": style.LOOKS["transfer"],
@@ -51,7 +54,7 @@ def size_change_plot(results: Mapping[str, Sequence[Mapping[str, Any]]], title: 
                 )  # fmt: skip
         old, _ = mean_accuracy(seeds)
         ax.axvline(old, color=style.MUTED, linestyle=":", linewidth=1.2)
-        ax.set(title=heading(name), xlim=(0, 101), ylim=(len(METHODS) - 0.5, -0.5))
+        ax.set(title=CHANGES[name].heading, xlim=(0, 101), ylim=(len(METHODS) - 0.5, -0.5))
         ax.set_yticks(range(len(METHODS)), [method_label(method, name) for method in METHODS])
         ax.grid(axis="x")
         ax.tick_params(axis="x", labelbottom=True)
@@ -59,5 +62,53 @@ def size_change_plot(results: Mapping[str, Sequence[Mapping[str, Any]]], title: 
         figure,
         "Accuracy on held-out images in %, mean over the seeds and 95 % interval. Hollow: before\n"
         f"retraining; filled: after {EPOCHS[-1]} epochs; dotted: the old network at the old size.",
+    )
+    return figure
+
+
+@style.styled
+def fitted_map_plot(sweeps: Iterable[tuple[str, str, Sweep]], title: str) -> Figure:
+    """Draw the accuracy before retraining against the exponent t, a panel for each data set.
+
+    To see: at which t each curve is highest, and how far the fitted map lies above it.
+
+    Parameters
+    ----------
+    sweeps : iterable of (str, str, Sweep)
+        From :func:`mgcore.lab.scales.fitted_map.read_sweeps`.
+    title : str
+    """
+    figure = style.card(3.3, title)
+    panels = dict(zip(DATA, figure.subplots(1, len(DATA), sharey=True), strict=True))
+    looks = {
+        "original": Look(style.INK, "o", "-", ""),
+        "smoothed": Look(style.MUTED, "s", "--", ""),
+    }
+    edge = EXPONENTS[-1] + 0.2
+    for name, kind, sweep in sweeps:
+        ax, look = panels[name], looks[kind]
+        pairs = [interval(values) for values in zip(*sweep.accuracies[FITTED:], strict=True)]
+        mean, half = np.array(pairs, dtype=float).T
+        ax.plot(EXPONENTS, mean, color=look.colour, linestyle=look.line, label=f"{kind} images")
+        ax.fill_between(EXPONENTS, mean - half, mean + half, color=look.colour, alpha=0.15, lw=0)
+        ax.plot(
+            sweep.best, mean[EXPONENTS.index(sweep.best)], look.marker, color=look.colour,
+            markersize=7, markerfacecolor=style.CARD,
+        )  # fmt: skip
+        free, width = interval(sweep.fitted)
+        ax.errorbar(edge, free, yerr=width, color=look.colour, marker=look.marker, capsize=2.5)
+    for name, ax in panels.items():
+        for exponent, arm in ((0, "transfer"), (1, "multigrid")):
+            ax.axvline(exponent, color=style.LOOKS[arm].colour, linewidth=1, linestyle=":")
+        ax.set(title=DATA[name].heading, xlabel="exponent t", xlim=(-0.6, edge + 0.15))
+        ax.set_xticks([0, 0.5, 1, edge], ["0\ncopied", "0.5", "1\nGalerkin", "fitted\nmap"])
+        ax.set_ylim(0, 101)
+    first = next(iter(panels.values()))
+    first.set_ylabel("held-out accuracy, %")
+    first.legend(loc="lower left")
+    style.note(
+        figure,
+        "Before retraining, mean and 95 % interval over the judging networks. Hollow:\n"
+        "exponent chosen on other networks. Right: the fitted map, limited by symmetry alone.",
     )
     return figure

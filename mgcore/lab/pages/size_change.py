@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mgcore.lab.pages.tables import Table, mean_with_interval
-from mgcore.lab.scales.size_change import EPOCHS, METHODS, accuracies_of, heading
+from mgcore.lab.scales.size_change import CHANGES, EPOCHS, METHODS, accuracies_of
 
 
 def size_change_table(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table:
@@ -18,7 +18,7 @@ def size_change_table(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> Tab
                 mean_with_interval(accuracies_of(seeds, method, stage), 1) for method in METHODS
             ]
             old = mean_with_interval([seed["old"] for seed in seeds], 1)
-            first = (heading(name), old) if not stage else ("", "")
+            first = (CHANGES[name].heading, old) if not stage else ("", "")
             rows.append([*first, str(epochs), *values])
     counts = sorted({len(seeds) for seeds in results.values()})
     return Table(

@@ -116,14 +116,16 @@ def comparison_study(study: str, **choice: Any) -> Study:
     ----------
     study : str
     **choice
-        As for :func:`obtain`.  Trials are run only if the committed record has another protocol;
-        another seed is another protocol.
+        As for :func:`obtain`.  Trials are run only if the committed record has another protocol
+        (another seed is another protocol), or lacks the measures that chapters show.
     """
     parameters = {name: value for name, value in choice.items() if name != "progress"}
     protocol = check_choice(study, **parameters)
     stored = recorded(study, protocol.tier)
     if stored is not None and stored.protocol.key() == protocol.key():
-        return stored
+        # The first records of the class tier hold accuracies alone.
+        if all(trial.get("measures") for trial in stored.trials):
+            return stored
     return obtain(study, **choice)
 
 

@@ -1,4 +1,4 @@
-"""The record of what :func:`mgcore.refine` does to every torchvision network, as a table."""
+"""The records of what :func:`mgcore.refine` does to published networks, as tables."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from mgcore.lab.pages.tables import Table
 from mgcore.lab.records.files import read_json, records_folder
 
 RATIOS = ((2, 1), (9, 7))  # new and old pixels
+LIBRARIES = ("torchvision", "timm")
+KINDS = ("classification", "segmentation", "video", "detection")  # of torchvision's networks
 
 
-def zoo_path() -> Path:
-    """Return the file of the record."""
-    return records_folder() / "zoo" / "torchvision.json"
+def zoo_path(library: str = LIBRARIES[0]) -> Path:
+    """Return the file of the record of a library."""
+    return records_folder() / "zoo" / f"{library}.json"
 
 
 @dataclass
@@ -26,8 +28,9 @@ class Result:
     Attributes
     ----------
     name : str
-        Torchvision's.
-    kind : {"classification", "segmentation", "video", "detection"}
+        The library's.
+    kind : str
+        What a network of torchvision does, one of :data:`KINDS`; the module of a network of timm.
     before, after : list of int
         Shapes of an input.
     into : bool
@@ -51,7 +54,12 @@ class Result:
 
     @property
     def family(self) -> str:
-        """Name of the architecture without its size; the kind where it is no classifier."""
+        """Name of the architecture without its size, and what it does if it is no classifier.
+
+        Of a network of timm its module.
+        """
+        if self.kind not in KINDS:
+            return self.kind
         name = "wide_resnet" if self.name.startswith("wide") else self.name.split("_")[0]
         classifier = self.kind == "classification"
         return re.sub(r"\d+$", "", name) if classifier else f"{name} ({self.kind})"
@@ -62,10 +70,28 @@ class Result:
         return self.after[-1] == 2 * self.before[-1]
 
 
-def read_zoo() -> list[Result]:
+def read_zoo(library: str = LIBRARIES[0]) -> list[Result]:
     """Return the results, classifiers first and families in the order of the alphabet."""
-    results = [Result(**result) for result in read_json(zoo_path())["results"]]
+    results = [Result(**result) for result in read_json(zoo_path(library))["results"]]
     return sorted(results, key=lambda r: (r.kind != "classification", r.family, r.name))
+
+
+def zoo_counts(results: list[Result]) -> dict[str, int]:
+    """Return how many networks and transfers there are, and how many layers each rule changed.
+
+    Returns
+    -------
+    dict
+        "networks"; "results" and those "refused"; networks that need a second network, "into"; and
+        layers that were "refined", "fitted" and "copied", over all results.
+    """
+    layers = sum((Counter(result.counts) for result in results), Counter[str]())
+    return {
+        "networks": len({(r.name, r.kind) for r in results}),
+        "results": len(results),
+        "refused": sum(bool(r.refusal) for r in results),
+        "into": len({(r.name, r.kind) for r in results if r.into}),
+    } | {rule: layers[rule] for rule in ("refined", "fitted", "copied")}
 
 
 def zoo_table(results: list[Result]) -> Table:

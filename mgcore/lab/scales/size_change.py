@@ -65,6 +65,11 @@ class Change:
         """Name in files."""
         return f"{self.dataset}-{self.old}-{self.new}"
 
+    @property
+    def heading(self) -> str:
+        """The data and the two sizes, in words."""
+        return f"{_DATA[self.dataset]}, {self.old} → {self.new}"
+
 
 CHANGES = {
     change.name: change
@@ -269,12 +274,6 @@ def read_size_changes(folder: Path) -> dict[str, list[dict[str, Any]]]:
         name: [read_json(file) for file in sorted(folder.glob(f"{name}-*.json"))]
         for name in CHANGES
     }
-
-
-def heading(name: str) -> str:
-    """Return the data and the two sizes of a change."""
-    change = CHANGES[name]
-    return f"{_DATA[change.dataset]}, {change.old} → {change.new}"
 
 
 def method_label(method: str, name: str) -> str:

@@ -7,6 +7,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from drawing import all_drawn, texts
+from scipy.interpolate import RegularGridInterpolator
 
 from mgcore.lab.figures import baseline
 from mgcore.lab.figures.baseline import rise
@@ -98,15 +99,42 @@ def test_rise_on_an_exponential_paraboloid():
     assert factor == pytest.approx(math.exp(0.25), rel=1e-3)
 
 
+def contours(ax):
+    """Return the points of each contour line of a map, without the filled areas."""
+    lines = []
+    for drawn in ax.collections[1:]:
+        for path in drawn.get_paths():
+            lines += [line for line in path.to_polygons(closed_only=False) if len(line)]
+    return lines
+
+
 def test_direction_one_lies_across(arrays):
-    values = np.tile(np.linspace(1, 9, 7)[:, None], (1, 7))  # varies with direction 1 alone
+    # Varies with direction 1 alone; the centre is 20, so that ×2, ×5 and ×10 are inside.
+    values = np.tile(np.geomspace(1, 400, 7)[:, None], (1, 7))
     ramp = arrays | {f"surface/{n}": values for n in ("coarse", "transfer", "multigrid")}
-    ax = baseline.loss_surfaces(ramp).axes[0]
-    lines = [path for c in ax.collections[1:] for path in c.get_paths() if len(path.vertices)]
+    lines = contours(baseline.loss_surfaces(ramp).axes[0])
     assert lines
-    for path in lines:
-        for line in path.to_polygons(closed_only=False):
-            assert np.ptp(line[:, 0]) < 1e-9
+    for line in lines:
+        assert np.ptp(line[:, 0]) < 1e-9
+    crossed = sorted({round(float(line[0, 0]), 6) for line in lines})
+    np.testing.assert_allclose(crossed, np.log([2, 5, 10]) / np.log(20), atol=1e-6)
+
+
+def test_maps_and_profiles_show_multiples_of_the_centre(drawn, arrays):
+    axes, steps = drawn["surfaces"].axes, np.asarray(arrays["surface_steps"], float)
+    for ax, profile, name in zip(axes[:3], axes[3:6], ("coarse", "transfer", "multigrid"),
+                                 strict=True):  # fmt: skip
+        values = arrays[f"surface/{name}"]
+        log = RegularGridInterpolator([steps] * 2, np.log(values / values[3, 3]))
+        reached = np.exp(log(np.clip(np.concatenate(contours(ax)), -1, 1)))
+        np.testing.assert_allclose(reached, 2, rtol=0.02)  # no other level is inside
+        line, mark = profile.lines
+        for radius, mean in zip(line.get_xdata()[::10], line.get_ydata()[::10], strict=True):
+            assert mean == pytest.approx(rise(steps, values, radius)[1], rel=1e-9)
+        assert mark.get_xydata()[0] == pytest.approx([0.5, rise(steps, values)[1]])
+        band = profile.collections[0].get_paths()[0].vertices
+        assert band[:, 1].max() == pytest.approx(3, rel=0.01)  # 1 + 2 y² on the unit circle
+    assert {"×2"} == {text for text in texts(drawn["surfaces"]) if text.startswith("×")}
 
 
 def test_surface_tells_its_numbers(drawn):

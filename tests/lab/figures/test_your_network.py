@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from mgcore.lab.figures.your_network import LOOKS, size_change_plot
+from mgcore.lab.figures.your_network import LOOKS, fitted_map_plot, size_change_plot
 from mgcore.lab.pages.size_change import size_change_table
+from mgcore.lab.scales.fitted_map import DATA, EXPONENTS, FITTED, KINDS, NETWORKS, Sweep
 from mgcore.lab.scales.size_change import CHANGES, METHODS
 
 
@@ -23,7 +24,36 @@ def results():
 
 def sample_figures():
     """Return a maker of each figure."""
-    return {"changes": lambda: size_change_plot(results(), "Title")}
+    return {
+        "changes": lambda: size_change_plot(results(), "Title"),
+        "maps": lambda: fitted_map_plot(sweeps(), "Title"),
+    }
+
+
+def sweeps():
+    """Accuracies that fall from 90 % with the distance of t from 0, or from 1."""
+    found = []
+    for name in DATA:
+        networks = [
+            {"accuracy": {
+                kind: [90 - 30 * abs(t - best) - seed for t in EXPONENTS]
+                for best, kind in enumerate(KINDS)}}
+            for seed in range(NETWORKS)
+        ]  # fmt: skip
+        fit = {"accuracy": {kind: [95.0, 96.0] for kind in KINDS}}
+        fit["difference_exponents"] = {kind: [0.1, 0.2] for kind in KINDS}
+        found += [(name, kind, Sweep(networks, fit, kind)) for kind in KINDS]
+    return found
+
+
+def test_the_curve_is_the_mean_of_the_judging_networks_and_the_mark_is_the_chosen_exponent():
+    for ax in fitted_map_plot(sweeps(), "Title").axes[: len(DATA)]:
+        curves = [line for line in ax.lines if len(line.get_xdata()) == len(EXPONENTS)]
+        for best, line in enumerate(curves):
+            mean = 90 - 30 * np.abs(np.array(EXPONENTS) - best) - (FITTED + NETWORKS - 1) / 2
+            np.testing.assert_allclose(line.get_ydata(), mean)
+        marks = [line for line in ax.lines if line.get_markersize() == 7]
+        assert [float(mark.get_xdata()[0]) for mark in marks] == [0.0, 1.0]
 
 
 def test_a_mark_before_and_a_mark_after_for_each_method():

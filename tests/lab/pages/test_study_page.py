@@ -5,6 +5,7 @@ from handmade import study
 
 from mgcore.lab.pages import study_page
 from mgcore.lab.protocol.studies import study_protocol
+from mgcore.lab.records.files import read_json, write_json
 from mgcore.lab.records.record import Record
 from mgcore.lab.run.study import run_study
 from mgcore.lab.trial import measures
@@ -74,6 +75,12 @@ def test_what_is_only_compared_with_is_read_where_it_is_recorded(home):
         "baseline-original", trials=1, seed=4, progress=False, **choice
     )
     assert not other.recorded and other.protocol.seed == 4 and len(other.trials) == 1
+    file = study.record.folder / "trial-000.json"
+    content = read_json(file)
+    del content["measures"]  # as in the first records of the class tier
+    write_json(file, {key: value for key, value in content.items() if key != "sha256"})
+    fresh = study_page.comparison_study("baseline-original", trials=1, progress=False, **choice)
+    assert not fresh.recorded and fresh.trials[0]["measures"]
 
 
 def test_a_run_of_ones_own_is_begun_under_the_criteria_of_the_book(home):
