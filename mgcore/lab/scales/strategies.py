@@ -95,3 +95,14 @@ FILM_STRATEGIES: dict[str, Strategy] = {"fine only": FINE_ONLY} | {
     for name, axes in FILM_AXES.items()
     for stencils in ("copy", "galerkin")
 }
+# Of a network from maps to maps.  As in the full multiscale training of Ahamed et al. (TMLR 2026),
+# who report 4 to 16 times less work, the multilevel gradient begins after the coarse steps; it is a
+# sum over three grids.
+DENOISING_STRATEGIES: dict[str, Strategy] = {
+    name: STRATEGIES[name] for name in ("fine only", "copied", "Galerkin, bilinear")
+} | {
+    f"multilevel, {name}": Strategy(
+        stencils=stencils, scheme=Scheme("multilevel", (8, 32, 128), stencils=stencils)
+    )
+    for name, stencils in (("copied", "copy"), ("Galerkin", "galerkin"))
+}

@@ -1,4 +1,4 @@
-"""The tasks on which training strategies are compared: digits for three networks, and films."""
+"""The tasks on which training strategies are compared: digits, films, and noisy digits."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mgcore.data.images import load_digits, normalise, split
 from mgcore.data.strokes import stroke_digits
 from mgcore.grids import restrict
 from mgcore.lab.scales.strategies import (
+    DENOISING_STRATEGIES,
     FILM_STRATEGIES,
     GALERKIN_VARIANTS,
     STRATEGIES,
@@ -30,12 +32,14 @@ BUDGETS = (625, 1_250, 2_500, 5_000, 10_000)  # images of the fine grid
 VARIANT_BUDGETS = (1_250, 5_000)
 FILM_BUDGETS = (2_000, 4_000, 8_000)  # films of the fine grid
 FRAMES, FILM_SIDE, FILM_NOISE = 8, 16, 0.25
+DENOISING_SIDE, NOISE = 32, 0.5  # of noisy digits; ink is 1
+DENOISING_BUDGETS = (500, 1_000, 2_000, 4_000, 8_000)  # images of the fine grid
 # The motion of a film in rows and columns a frame; its place is the film's label.
 DIRECTIONS = tuple(d for d in itertools.product((-1, 0, 1), repeat=2) if d != (0, 0))
 
 
 class Data(NamedTuple):
-    """Standardised inputs of one seed on the fine grid, with their labels."""
+    """Inputs of one seed on the fine grid, with their labels: classes, or images without noise."""
 
     training: Tensor  # (count, 1, *grid)
     labels: Tensor
@@ -121,11 +125,61 @@ def coarsen_films(x: Tensor, axes: tuple[int, ...]) -> Tensor:
     return x.contiguous()
 
 
+def draw_noisy_digits(seed: int, training: int = 2_000, validation: int = 500) -> Data:
+    """Draw stroke digits with white noise; the labels are the digits without it."""
+    digits, _ = stroke_digits(training + validation, DENOISING_SIDE, seed=seed)
+    clean = digits[:, None]
+    noisy = clean + NOISE * torch.randn(clean.shape, generator=stream(seed, 0, "noise"))
+    return Data(noisy[:training], clean[:training], noisy[training:], clean[training:])
+
+
+class UNet(nn.Module):
+    """Two resolutions with a skip connection, as Ronneberger et al. (2015) have more of them."""
+
+    def __init__(self, side: int, width: int = 8) -> None:  # noqa: ARG002 (a network of any grid)
+        super().__init__()
+        self.down = nn.Conv2d(1, width, 3, padding=1)
+        self.inside = nn.Conv2d(width, 2 * width, 3, padding=1)
+        self.up = nn.Conv2d(3 * width, width, 3, padding=1)
+        self.out = nn.Conv2d(width, 1, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return images of the size of `x`, shape (count, 1, rows, columns)."""
+        fine = F.relu(self.down(x))
+        coarse = F.relu(self.inside(F.avg_pool2d(fine, 2)))
+        both = torch.cat([fine, F.interpolate(coarse, scale_factor=2.0)], 1)
+        return self.out(F.relu(self.up(both)))
+
+
+class ResidualFilter(nn.Module):
+    """Residual layers of one resolution between two convolutions."""
+
+    def __init__(self, side: int, width: int = 8, depth: int = 3) -> None:  # noqa: ARG002
+        super().__init__()
+        self.first = nn.Conv2d(1, width, 3, padding=1)
+        self.layers = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(depth))
+        self.last = nn.Conv2d(width, 1, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return images of the size of `x`, shape (count, 1, rows, columns)."""
+        maps = F.relu(self.first(x))
+        for layer in self.layers:
+            maps = maps + F.relu(layer(maps))
+        return self.last(maps)
+
+
 def accuracy(model: nn.Module, inputs: Tensor, labels: Tensor, batch: int = 100) -> float:
     """Return the percentage of inputs that are classified correctly."""
     with torch.no_grad():
         classes = torch.cat([model(some).argmax(1) for some in inputs.split(batch)])
     return 100 * float((classes == labels).double().mean())
+
+
+def noise_removed(model: nn.Module, noisy: Tensor, clean: Tensor, batch: int = 100) -> float:
+    """Return by how many percent the mean squared distance from the clean images decreases."""
+    with torch.no_grad():
+        outputs = torch.cat([model(some) for some in noisy.split(batch)])
+    return 100 * (1 - float(F.mse_loss(outputs, clean) / F.mse_loss(noisy, clean)))
 
 
 @dataclass(frozen=True)
@@ -154,6 +208,10 @@ class Task:
         From inputs and the axes that become coarse to inputs on the coarse grid.
     order : str
         Name of the random stream of the order of inputs.
+    loss : callable
+        From outputs and labels to their mean loss.
+    score : callable
+        From a network, inputs and labels to what is compared, in percent; 100 is best.
     """
 
     draw: Callable[[int], Data]
@@ -169,6 +227,8 @@ class Task:
     seeds: int = SEEDS
     coarsen: Callable[[Tensor, tuple[int, ...]], Tensor] = coarsen_digits
     order: str = "order"
+    loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy
+    score: Callable[[nn.Module, Tensor, Tensor], float] = accuracy
 
     @property
     def strategies(self) -> dict[str, Strategy]:
@@ -198,7 +258,16 @@ EQUAL_SCHEDULES: dict[str, Task] = {
         coarse_rate=None, decay=True, seeds=10,
     )
 }  # fmt: skip
-TASKS: dict[str, Task] = IMAGE_TASKS | EQUAL_SCHEDULES | {
+DENOISING_TASKS: dict[str, Task] = {
+    name: Task(
+        draw_noisy_digits, network,
+        ((DENOISING_STRATEGIES, DENOISING_BUDGETS),),
+        rates=(3.0, 1.0, 0.3, 0.1, 0.03, 0.01), pilot_budgets=(1_000, 4_000), coarse_rate=None,
+        decay=True, order="denoising order", loss=F.mse_loss, score=noise_removed,
+    )
+    for name, network in (("unet", UNet), ("filter", ResidualFilter))
+}  # fmt: skip
+TASKS: dict[str, Task] = IMAGE_TASKS | EQUAL_SCHEDULES | DENOISING_TASKS | {
     "film": Task(
         draw_films, film_network, ((FILM_STRATEGIES, FILM_BUDGETS),),
         # Larger rates than for images, because means over the film make gradients small.

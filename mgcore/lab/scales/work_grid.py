@@ -16,7 +16,6 @@ from statistics import fmean
 from typing import Any, NotRequired, TypedDict, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mgcore.lab.records.files import read_json
@@ -28,7 +27,7 @@ from mgcore.lab.scales.kernel_maps import (
     with_warmup,
 )
 from mgcore.lab.scales.strategies import Strategy
-from mgcore.lab.scales.tasks import TASKS, Data, Task, accuracy
+from mgcore.lab.scales.tasks import TASKS, Data, Task
 from mgcore.lab.trial.phases import stream
 from mgcore.refinement.module import refine
 from mgcore.train.budgeted import Level, Optimizer, Scheme, Spent, train
@@ -44,7 +43,7 @@ class Point(TypedDict):
     way: str  # the strategy's name
     budget: int  # inputs of the fine grid
     rate: float  # learning rate on the fine grid
-    accuracy: float | None  # of validation inputs, in percent; None where training diverged
+    accuracy: float | None  # score of validation inputs, in percent; None where training diverged
     work: NotRequired[float]  # of the budget, what was used; the first records of films lack it
     flops: float
     seconds: float
@@ -102,10 +101,12 @@ def train_with_budget(
     spent = []
     if coarse:
         inputs = task.coarsen(data.training, axes)
-        level = Level(inputs, data.labels, round(coarse / 0.5 ** len(axes)))
-        loss: Callable[..., Tensor] = F.cross_entropy
+        maps = data.labels.ndim > 1
+        labels = task.coarsen(data.labels, axes) if maps else data.labels
+        level = Level(inputs, labels, round(coarse / 0.5 ** len(axes)))
+        loss: Callable[..., Tensor] = task.loss
         if strategy.penalty:
-            loss = partial(_penalised, model=model, weight=strategy.penalty)
+            loss = partial(_penalised, loss=loss, model=model, weight=strategy.penalty)
         coarse_optimizer: Optimizer = partial(descent, lr=coarse_rate)
         if task.decay:
             steps = max(1, level.budget // COARSE_BATCH)
@@ -124,19 +125,27 @@ def train_with_budget(
         steps = int((budget - coarse) / strategy.scheme.step_work(data.training.ndim - 2))
         optimizer = with_linear_rate(optimizer, 1 - coarse / budget, 0, max(1, steps))
     level = Level(data.training, data.labels, budget - coarse)
-    spent.append(train(model, level, order, scheme=strategy.scheme, below=1, optimizer=optimizer))
+    grids = max(1, len(strategy.scheme.batches) - 1)
+    spent.append(
+        train(
+            model, level, order, scheme=strategy.scheme, below=grids, optimizer=optimizer,
+            loss=task.loss,
+        )
+    )  # fmt: skip
     return model, spent
 
 
-def _penalised(outputs: Tensor, labels: Tensor, model: nn.Module, weight: float) -> Tensor:
-    return F.cross_entropy(outputs, labels) + weight * galerkin_growth(model)
+def _penalised(
+    outputs: Tensor, labels: Tensor, loss: Callable[..., Tensor], model: nn.Module, weight: float
+) -> Tensor:
+    return loss(outputs, labels) + weight * galerkin_growth(model)
 
 
-def validation_accuracy(model: nn.Module, data: Data) -> float | None:
-    """Return the validation accuracy in percent, None if a weight is not finite."""
+def validation_score(model: nn.Module, task: Task, data: Data) -> float | None:
+    """Return the score on validation inputs in percent, None if a weight is not finite."""
     if not all(torch.isfinite(w).all() for w in model.parameters()):
         return None
-    return accuracy(model, data.validation, data.validation_labels)
+    return task.score(model, data.validation, data.validation_labels)
 
 
 def pilot(task: Task, data: Data | None = None) -> dict[str, dict[str, float]]:
@@ -148,8 +157,8 @@ def pilot(task: Task, data: Data | None = None) -> dict[str, dict[str, float]]:
     return {
         name: {
             str(rate): fmean(
-                validation_accuracy(
-                    train_with_budget(strategy, task, budget, data, PILOT_SEED, rate)[0], data
+                validation_score(
+                    train_with_budget(strategy, task, budget, data, PILOT_SEED, rate)[0], task, data
                 )
                 or 0.0
                 for budget in task.pilot_budgets
@@ -179,7 +188,7 @@ def run_seed(
             model, spent = train_with_budget(strategy, task, budget, data, seed, rates[way])
             points.append({
                 "way": way, "budget": budget, "rate": rates[way],
-                "accuracy": validation_accuracy(model, data),
+                "accuracy": validation_score(model, task, data),
                 "work": float(sum(one.work * (math.prod(one.shape[1:]) / cells) for one in spent)),
                 "flops": sum(one.flops for one in spent),
                 "seconds": round(sum(one.seconds for one in spent), 3),

@@ -6,20 +6,21 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from mgcore.grids import restrict
 from mgcore.lab.scales import work_grid
 from mgcore.lab.scales.kernel_maps import partial_galerkin
 from mgcore.lab.scales.strategies import COARSE_SHARE, STRATEGIES, Strategy
-from mgcore.lab.scales.tasks import TASKS, accuracy, draw_digits, draw_films
+from mgcore.lab.scales.tasks import TASKS, accuracy, draw_digits, draw_films, draw_noisy_digits
 from mgcore.lab.scales.work_grid import train_with_budget
 from mgcore.lab.trial.phases import stream
 from mgcore.train.budgeted import Level
 from mgcore.train.resolution_ladder import coarse_to_fine
 
 POOLED = TASKS["pooled"]
-DATA = {"pooled": "images", "film": "films"}  # fixtures
+DATA = {"pooled": "images", "film": "films", "unet": "noisy", "filter": "noisy"}  # fixtures
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +31,11 @@ def images():
 @pytest.fixture(scope="module")
 def films():
     return draw_films(0, 48, 24)
+
+
+@pytest.fixture(scope="module")
+def noisy():
+    return draw_noisy_digits(0, 256, 16)
 
 
 def test_the_coarse_share_is_composers_default():
@@ -56,12 +62,32 @@ def test_a_strategy_uses_its_budget_and_no_more(task, name, request):
         assert work == 96
     if task == "film" and coarse:  # about half of the inputs are coarse
         assert spent[0].images[0] == pytest.approx(spent[1].images[0], rel=0.1)
-    assert model(data.validation).shape == (len(data.validation), 8 if task == "film" else 10)
+    outputs = {"film": (8,), "pooled": (10,)}.get(task, data.validation.shape[1:])
+    assert model(data.validation).shape == (len(data.validation), *outputs)
 
 
-def test_a_task_without_a_rate_of_its_own_asks_for_one(images):
+def test_the_grids_of_a_multilevel_gradient_are_as_many_as_its_batches(noisy, monkeypatch):
+    train, asked = work_grid.train, []
+    monkeypatch.setattr(
+        work_grid, "train", lambda *a, **k: asked.append(train(*a, **k)) or asked[-1]
+    )
+    task = TASKS["unet"]
+    train_with_budget(task.strategies["multilevel, copied"], task, 35, noisy, 0, 0.01)
+    _, spent = asked  # a fifth of the work on the coarse grid, and one step
+    assert [n / spent.steps for n in spent.images] == [8, 8 + 32, 32 + 128]
+
+
+def test_a_task_without_a_rate_of_its_own_asks_for_one(noisy):
     with pytest.raises(ValueError, match="Pass one as rate"):
-        train_with_budget(STRATEGIES["copied"], TASKS["resnet-decay"], 96, images, 0)
+        train_with_budget(STRATEGIES["copied"], TASKS["unet"], 96, noisy, 0)
+
+
+@pytest.mark.parametrize("name", ["unet", "filter"])
+def test_the_score_of_noisy_digits_is_the_noise_that_is_removed(name, noisy):
+    task = TASKS[name]
+    assert task.score(nn.Identity(), noisy.validation, noisy.validation_labels) == pytest.approx(0)
+    model, _ = train_with_budget(task.strategies["fine only"], task, 400, noisy, 0, 0.1)
+    assert task.score(model, noisy.validation, noisy.validation_labels) > 5
 
 
 @pytest.mark.parametrize("name", ["fine only", "copied", "multilevel, copied"])

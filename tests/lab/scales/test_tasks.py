@@ -6,10 +6,12 @@ import torch
 from mgcore.data.strokes import stroke_digits
 from mgcore.lab.scales.tasks import (
     DIRECTIONS,
+    NOISE,
     coarsen_digits,
     coarsen_films,
     draw_digits,
     draw_films,
+    draw_noisy_digits,
     film_network,
     moving_digits,
 )
@@ -51,6 +53,17 @@ def test_coarse_films_are_means_along_the_given_axes(axes, shape, rng):
     assert coarse.shape == (2, 1, *shape) and coarse.is_contiguous()
     sizes = [2 if axis in axes else 1 for axis in range(3)]
     torch.testing.assert_close(coarse, torch.nn.functional.avg_pool3d(x, sizes))
+
+
+def test_noisy_digits_depend_on_the_seed_alone_and_have_white_noise():
+    data = draw_noisy_digits(0, 64, 32)
+    assert all(torch.equal(a, b) for a, b in zip(data, draw_noisy_digits(0, 64, 32), strict=True))
+    noise = data.training - data.labels
+    assert float(noise.std()) == pytest.approx(NOISE, rel=0.01)
+    assert abs(float(noise.mean())) < 0.01 and 0 <= float(data.labels.min())
+    neighbours = (noise[..., 1:] * noise[..., :-1]).mean() / NOISE**2
+    assert abs(float(neighbours)) < 0.02
+    assert not torch.equal(data.labels[:32], data.validation_labels)
 
 
 def test_digits_are_coarsened_along_both_axes_only(rng):
