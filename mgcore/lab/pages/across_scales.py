@@ -17,25 +17,27 @@ def speedup_text(one: Speedup) -> str:
     return f"{one.mean:.2f}\n({one.low:.2f} to {one.high:.2f}){some}"
 
 
-def comparison_with_fine_only_table(compared: Mapping[str, Comparison], caption: str) -> Table:
+def comparison_with_fine_only_table(
+    tasks: Mapping[str, Mapping[str, Comparison]], caption: str
+) -> Table:
     """Return a row for each strategy that is compared with the fine grid alone.
 
     Parameters
     ----------
-    compared : mapping of str to Comparison
-        From :func:`mgcore.lab.scales.speedups.compare_with_fine_only`.
+    tasks : mapping of str to mapping of str to Comparison
+        From :func:`mgcore.lab.scales.speedups.compare_with_fine_only`, by the heading of the task.
     caption : str
     """
-    rows = [
-        [
-            strategy, f"{one.rate:g}", speedup_text(one.speedup),
-            f"{one.speedup.reached} of {one.speedup.seeds}",
-            f"{one.ahead} of {one.runs}", f"{one.diverged} of {one.runs}",
-        ]
-        for strategy, one in compared.items()
-    ]  # fmt: skip
+    rows = []
+    for heading, compared in tasks.items():
+        for place, (strategy, one) in enumerate(compared.items()):
+            rows.append([
+                "" if place else heading, strategy, f"{one.rate:g}", speedup_text(one.speedup),
+                f"{one.speedup.reached} of {one.speedup.seeds}",
+                f"{one.ahead} of {one.runs}", f"{one.diverged} of {one.runs}",
+            ])  # fmt: skip
     return Table(
-        ["strategy", "rate", "times less work\nthan fine only", "reached,\nseeds",
+        ["network", "strategy", "rate", "times less work\nthan fine only", "reached,\nseeds",
          "more accurate\nthan fine only", "diverged"],
         rows, caption,
     )  # fmt: skip

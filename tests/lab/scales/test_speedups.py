@@ -67,9 +67,9 @@ def test_a_strategy_beside_the_fine_grid_alone():
     (one,) = compared.values()
     assert one.speedup == speedup(found, "copied", "fine only", target_accuracy(found), 0.95)
     assert one.rate == 0.3 and (one.ahead, one.diverged, one.runs) == (15, 1, 16)
-    (row,) = comparison_with_fine_only_table(compared, "Caption.").rows
-    assert row[:2] == ["copied", "0.3"] and row[2].startswith("2.00\n(")
-    assert row[3:] == ["4 of 4", "15 of 16", "1 of 16"]
+    (row,) = comparison_with_fine_only_table({"network": compared}, "Caption.").rows
+    assert row[:3] == ["network", "copied", "0.3"] and row[3].startswith("2.00\n(")
+    assert row[4:] == ["4 of 4", "15 of 16", "1 of 16"]
     for seed, result in enumerate(found):
         result["points"] += [{**point, "way": "again"} for point in result["points"][:4]]
         result["points"][5]["accuracy"] += seed / 2
