@@ -14,9 +14,10 @@ flat kernels, unit pixels, P R x, penalties times 1/16 and 1/256):
 2. Screen, the same network and trial: the copied and the Galerkin initialisation of these; the
    :data:`SECOND` nearest by all six training accuracies of Table 4.2 are kept.
 3. Full size, both networks, :data:`TRIALS` trials, one trial of all candidates after the other:
-   the least distance to the twelve training accuracies of Tables 4.1 and 4.2 wins.  From the
-   second trial on, a candidate that is more than :data:`BEHIND` points behind the nearest is not
-   continued: means of two trials differ from means of many by a few tenths of a point.
+   the least distance to the twelve training accuracies of Tables 4.1 and 4.2 wins.  After every
+   trial but the last, a candidate that is farther behind the nearest than :data:`BEHIND` allows is
+   not continued: all candidates train on the same images from the same random weights, and means
+   of two trials differ from means of many by a few tenths of a point.
 
 No validation accuracy enters.  A network that diverges counts as 10 % in each of its cells.
 """
@@ -58,7 +59,7 @@ GRID: dict[str, tuple[Any, ...]] = {
 FIRST = 20
 SECOND = 8
 TRIALS = 5
-BEHIND = 1.0
+BEHIND = (2.0, 1.0, 1.0, 1.0)  # points, after the first trial, the second, ...
 
 
 def candidates() -> list[Candidate]:
@@ -179,11 +180,24 @@ def twelve_cells(folder: Path, candidate: Candidate) -> float | None:
     return distance(cells)
 
 
-def third_stage(folder: Path) -> list[tuple[float, Candidate]]:
-    """Return the distances over twelve cells and the candidates that were run at full size."""
-    kept = [candidate for _, candidate in second_stage(folder)[:SECOND]]
-    distances = ((twelve_cells(folder, candidate), candidate) for candidate in kept)
-    return _nearest_first((far, one) for far, one in distances if far is not None)
+def third_stage(folder: Path, trials: int = 1) -> list[tuple[float, Candidate]]:
+    """Return the distances over twelve cells and the candidates run at full size, nearest first.
+
+    Candidates with fewer than `trials` trials on a network are left out.
+    """
+    found = []
+    for _, candidate in second_stage(folder)[:SECOND]:
+        counts = [len(trials_of(folder, candidate, pooling)) for pooling in (False, True)]
+        far = twelve_cells(folder, candidate)
+        if far is not None and min(counts) >= trials:
+            found.append((far, candidate))
+    return _nearest_first(found)
+
+
+def still_near(standing: list[tuple[float, Candidate]], trials: int) -> list[Candidate]:
+    """Return the candidates that are continued after some trials, nearest first."""
+    nearest = standing[0][0]
+    return [candidate for far, candidate in standing if far <= nearest + BEHIND[trials - 1]]
 
 
 def recalibrate(folder: Path, workers: int | None = None) -> Iterator[str]:
@@ -207,9 +221,8 @@ def recalibrate(folder: Path, workers: int | None = None) -> Iterator[str]:
     second = [candidate for _, candidate in second_stage(folder)[:SECOND]]
     for trial in range(TRIALS):
         continued = second
-        if trial >= 2:
-            standing = third_stage(folder)
-            continued = [c for far, c in standing if far <= standing[0][0] + BEHIND]
+        if trial:
+            continued = still_near(third_stage(folder, trial), trial)
         jobs = [
             (_full_folder(folder, c, pooling) / f"trial-{trial:03d}.json", (c, pooling, trial))
             for pooling in (True, False)

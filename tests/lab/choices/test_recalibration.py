@@ -33,22 +33,54 @@ def test_the_screens_rank_by_two_and_by_six_cells(tmp_path):
     assert second_stage(tmp_path) == [(pytest.approx(far), c) for far, c in expected]
 
 
+def full_trial(candidate, pooling, trial, off):
+    """Return a trial with the printed training accuracies and as many points more."""
+    table = TABLE_4_2 if pooling else TABLE_4_1
+    metrics = {
+        condition: [{}] + [
+            {"training_accuracy": v + off, "validation_accuracy": 0.0} for v in parts["training"]
+        ]
+        for condition, parts in table.items()
+    }  # fmt: skip
+    return {"candidate": candidate, "trial": {"trial": trial, "metrics": metrics}}
+
+
+def write_trial(folder, candidate, pooling, off):
+    file = recalibration._full_folder(folder, candidate, pooling) / "trial-000.json"
+    file.parent.mkdir(parents=True)
+    write_json(file, full_trial(candidate, pooling, 0, off))
+
+
 def test_twelve_cells_are_the_training_accuracies_of_both_networks(tmp_path):
     candidate = candidates()[0]
-    for pooling, table, off in ((False, TABLE_4_1, 1.0), (True, TABLE_4_2, 3.0)):
+    for pooling, off in ((False, 1.0), (True, 3.0)):
         assert recalibration.twelve_cells(tmp_path, candidate) is None
-        network = "pooled" if pooling else "unpooled"
-        folder = tmp_path / "full" / f"{label(candidate)}-{network}"
-        folder.mkdir(parents=True)
-        metrics = {
-            condition: [{}] + [
-                {"training_accuracy": v + off, "validation_accuracy": 0.0}
-                for v in parts["training"]
-            ]
-            for condition, parts in table.items()
-        }  # fmt: skip
-        write_json(folder / "trial-000.json", {"trial": {"trial": 0, "metrics": metrics}})
+        write_trial(tmp_path, candidate, pooling, off)
     assert recalibration.twelve_cells(tmp_path, candidate) == pytest.approx(5.0**0.5)
+
+
+def test_a_candidate_that_falls_behind_gets_no_more_trials(tmp_path, monkeypatch):
+    """Of three candidates one is far behind after the first trial, and one after the second."""
+    far = dict(zip(map(label, candidates()[:3]), (1.0, 3.5, 2.5), strict=True))
+    for candidate in candidates()[:3]:
+        for stage in ("random", "refined"):
+            write_screen(tmp_path, stage, candidate, 0.0)
+
+    def run_missing(function, jobs, workers):
+        for file, arguments in jobs:
+            assert function is recalibration.full_size or file.exists()
+            if not file.exists():
+                file.parent.mkdir(parents=True, exist_ok=True)
+                write_json(file, full_trial(*arguments, far[label(arguments[0])]))
+                yield arguments
+
+    monkeypatch.setattr(recalibration, "run_missing", run_missing)
+    monkeypatch.setattr(recalibration, "candidates", lambda: candidates()[:3])
+    list(recalibration.recalibrate(tmp_path))
+    for candidate, trials in zip(candidates()[:3], (5, 1, 2), strict=True):
+        for pooling in (False, True):
+            assert len(recalibration.trials_of(tmp_path, candidate, pooling)) == trials
+    assert [c for _, c in recalibration.third_stage(tmp_path)][0] == candidates()[0]
 
 
 def test_a_screen_trains_as_a_study_does(monkeypatch, tiny):
