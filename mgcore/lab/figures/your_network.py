@@ -96,16 +96,19 @@ def fitted_map_plot(sweeps: Iterable[tuple[str, str, Sweep]], title: str) -> Fig
             markersize=7, markerfacecolor=style.CARD,
         )  # fmt: skip
         free, width = interval(sweep.fitted)
-        ax.errorbar(edge, free, yerr=width, color=look.colour, marker=look.marker, capsize=2.5)
+        beside = -0.06 if kind == "original" else 0.06
+        ax.errorbar(
+            edge + beside, free, yerr=width, color=look.colour, marker=look.marker, capsize=2.5
+        )
     for name, ax in panels.items():
         for exponent, arm in ((0, "transfer"), (1, "multigrid")):
             ax.axvline(exponent, color=style.LOOKS[arm].colour, linewidth=1, linestyle=":")
         ax.set(title=DATA[name].heading, xlabel="exponent t", xlim=(-0.6, edge + 0.15))
         ax.set_xticks([0, 0.5, 1, edge], ["0\ncopied", "0.5", "1\nGalerkin", "fitted\nmap"])
-        ax.set_ylim(0, 101)
-    first = next(iter(panels.values()))
+        ax.set_ylim(bottom=0)
+    first, *_, last = panels.values()
     first.set_ylabel("held-out accuracy, %")
-    first.legend(loc="lower left")
+    last.legend(loc="upper left")
     style.note(
         figure,
         "Before retraining, mean and 95 % interval over the judging networks. Hollow:\n"

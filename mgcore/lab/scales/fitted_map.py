@@ -212,6 +212,8 @@ class Sweep:
         In percent, of each network that judges the fitted map.
     exponents : list of float
         From :func:`difference_exponents`.
+    old : list of float
+        In percent, of each judging network on images of the old size.
     """
 
     def __init__(
@@ -220,6 +222,7 @@ class Sweep:
         self.accuracies = [network["accuracy"][kind] for network in networks]
         self.fitted = list(fit["accuracy"][kind])
         self.exponents = list(fit["difference_exponents"][kind])
+        self.old = [network["old"] for network in networks[FITTED:]]
 
     @property
     def best(self) -> float:

@@ -1,5 +1,7 @@
 """The fit of a map of kernels: its symmetries, its family, and what its record holds."""
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -83,7 +85,8 @@ def test_what_is_recorded_can_be_read(tmp_path, monkeypatch):
     monkeypatch.setattr(fitted_map, "DATA", {"strokes": SMALL})
     monkeypatch.setattr(fitted_map, "NETWORKS", 3)
     monkeypatch.setattr(fitted_map, "FITTED", 1)
-    monkeypatch.setattr(fitted_map, "STEPS", 2)
+    monkeypatch.setattr(fitted_map, "fit_map", partial(fit_map, steps=2))
+    monkeypatch.setattr(fitted_map, "EXPONENTS", (0.0, 0.5, 1.0))
     monkeypatch.setattr(size_change, "OLD_EPOCHS", 1)
     monkeypatch.setattr(fitted_map, "draw", lambda change, seed: draw(change, seed, 50, 40))
     fit, run = fitted_map.run_fit, fitted_map.run_network
@@ -97,16 +100,16 @@ def test_what_is_recorded_can_be_read(tmp_path, monkeypatch):
     assert list(found) == [("strokes", kind) for kind in KINDS]
     assert read_json(tmp_path / "strokes-1.json")["data"] == "strokes"
     sweep = found["strokes", "smoothed"]
-    assert len(sweep.fitted) == 2 and len(sweep.judged(0.0)) == 2
+    assert len(sweep.fitted) == len(sweep.judged(0.0)) == len(sweep.old) == 2
     again = run(SMALL, 1)["accuracy"]["smoothed"]
-    assert sweep.judged(1.0)[0] == pytest.approx(again[EXPONENTS.index(1.0)])
+    assert sweep.judged(1.0)[0] == pytest.approx(again[2])
 
 
 def test_the_best_exponent_is_that_of_the_networks_it_is_fitted_to(monkeypatch):
     monkeypatch.setattr(fitted_map, "FITTED", 1)
     rows = [[float(t == 0.5) for t in EXPONENTS], [float(t == 0.25) for t in EXPONENTS]]
     fit = {"accuracy": {"original": [50.0]}, "difference_exponents": {"original": [0.2, 0.1]}}
-    sweep = Sweep([{"accuracy": {"original": row}} for row in rows], fit, "original")
+    sweep = Sweep([{"old": 97.0, "accuracy": {"original": row}} for row in rows], fit, "original")
     assert sweep.best == 0.5 and sweep.judged(0.5) == [0.0] and sweep.judged(0.25) == [1.0]
 
 
