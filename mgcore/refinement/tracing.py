@@ -321,6 +321,7 @@ class Tracer(TorchDispatchMode):
         self.places = WeakTensorKeyDictionary()  # activations: see Output.place
         self.scaled = WeakTensorKeyDictionary()  # activations whose factor is not 1
         self.tokens = WeakTensorKeyDictionary()  # cells beside class tokens: (axis, its factors)
+        self.prefixes: set[int] = set()  # numbers of class tokens that were put before cells
         self.constants = WeakTensorKeyDictionary()  # made from the sizes of activations alone
         self.grid_axes = 0
         self.modules: list[str] = []
@@ -454,7 +455,9 @@ class Tracer(TorchDispatchMode):
             or args[1 if name == "convolution" else -1] in self.computed
         )
         if packet is aten.slice:
-            known = out.shape[args[1]] == 1  # one cell, such as a token, is selected
+            size, start = out.shape[args[1]], args[2] if len(args) > 2 else None
+            # Nothing, one cell such as a token, or all the tokens that were put before the cells.
+            known = size < 2 or (size in self.prefixes and not start)
         if not (known or weighted):
             given = sum(x.numel() for x in tree_leaves(out) if isinstance(x, Tensor))
             taken = sum(x.numel() for x in activations)
@@ -537,6 +540,7 @@ class Tracer(TorchDispatchMode):
         factors = [*layouts[place][dim]]
         if before:
             factors.insert(0, Factor("token", before))
+            self.prefixes.add(before)
         if behind:
             factors.append(Factor("token", behind))
         self.tokens[out] = (dim, tuple(factors))

@@ -96,7 +96,17 @@ def test_an_operation_that_may_add_up_cells_is_refused_by_name(name, change):
         change(Net(UNKNOWN[name], nn.Linear(4, 2)), (1, 8, 12))
 
 
+def rotated(x, head, tokens):
+    """Leave class tokens aside and put them back, as networks with rotary positions do."""
+    x = torch.cat([torch.zeros(len(x), tokens, 4), x.flatten(2).mT], 1)
+    heads = x.view(len(x), -1, 2, 2).transpose(1, 2)
+    heads = torch.cat([heads[:, :, :tokens], 2 * heads[:, :, tokens:]], 2)
+    return head(heads[:, :, tokens:].transpose(1, 2).flatten(2).mean(1))
+
+
 MEANS = {
+    "all class tokens": lambda x, head: rotated(x, head, 3),
+    "no class token": lambda x, head: rotated(x, head, 0),
     "mean": lambda x, head: head(x.mean((2, 3))),
     "attention pooling": attend,
     "sum over the number of cells": lambda x, head: head(x.sum((2, 3)) / (x.shape[2] * x.shape[3])),
