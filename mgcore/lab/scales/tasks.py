@@ -266,8 +266,8 @@ DENOISING_TASKS: dict[str, Task] = {
     name: Task(
         draw_noisy_digits, network,
         ((DENOISING_STRATEGIES, DENOISING_BUDGETS),),
-        rates=(3.0, 1.0, 0.3, 0.1, 0.03, 0.01), pilot_budgets=(1_000, 4_000), coarse_rate=None,
-        decay=True, order="denoising order", loss=F.mse_loss, score=noise_removed,
+        rates=(1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001), pilot_budgets=(1_000, 4_000),
+        coarse_rate=None, decay=True, order="denoising order", loss=F.mse_loss, score=noise_removed,
     )
     for name, network in (("unet", UNet), ("filter", ResidualFilter))
 }  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -148,33 +148,36 @@ def validation_score(model: nn.Module, task: Task, data: Data) -> float | None:
     return task.score(model, data.validation, data.validation_labels)
 
 
-def pilot(task: Task, data: Data | None = None) -> dict[str, dict[str, float]]:
-    """Return the mean accuracy in percent over the pilot's budgets, by strategy and learning rate.
+def pilot(task: Task, data: Data | None = None) -> dict[str, dict[str, float | None]]:
+    """Return the mean score in percent over the pilot's budgets, by strategy and learning rate.
 
-    Training that diverges counts as 0.
+    It is None where training diverges with one of the budgets: a diverged network has no score, and
+    a score may be negative.
     """
     data = data or task.draw(PILOT_SEED)
-    return {
-        name: {
-            str(rate): fmean(
-                validation_score(
-                    train_with_budget(strategy, task, budget, data, PILOT_SEED, rate)[0], task, data
-                )
-                or 0.0
-                for budget in task.pilot_budgets
-            )
-            for rate in task.rates
-        }
-        for name, strategy in task.strategies.items()
-    }
+    scores: dict[str, dict[str, float | None]] = {}
+    for name, strategy in task.strategies.items():
+        scores[name] = {}
+        for rate in task.rates:
+            found = []
+            for budget in task.pilot_budgets:
+                model, _ = train_with_budget(strategy, task, budget, data, PILOT_SEED, rate)
+                found.append(validation_score(model, task, data))
+            finite = [score for score in found if score is not None]
+            scores[name][str(rate)] = fmean(finite) if len(finite) == len(found) else None
+    return scores
 
 
-def best_rates(accuracies: dict[str, dict[str, float]]) -> dict[str, float]:
-    """Return each strategy's most accurate learning rate; of equal ones the largest."""
-    return {
-        name: max((value, float(rate)) for rate, value in by_rate.items())[1]
-        for name, by_rate in accuracies.items()
-    }
+def best_rates(scores: Mapping[str, Mapping[str, float | None]]) -> dict[str, float]:
+    """Return the learning rate with which each strategy has the highest score.
+
+    Of equal ones it is the largest; where training diverges at every rate, the smallest.
+    """
+    best = {}
+    for name, by_rate in scores.items():
+        finite = [(value, float(rate)) for rate, value in by_rate.items() if value is not None]
+        best[name] = max(finite)[1] if finite else min(map(float, by_rate))
+    return best
 
 
 def run_seed(
