@@ -17,7 +17,7 @@ from mgcore.lab.scales.tasks import IMAGE_TASKS, TASKS, VARIANT_BUDGETS
 
 ACROSS = ROOT / "book" / "records" / "across"
 NETWORKS = tuple(IMAGE_TASKS)
-UNFINISHED = {"resnet-decay"}  # more seeds are to come
+NOT_RUN = {"thesis-decay", "pooled-decay"}  # expected in the commit 86ceb73; no seed is recorded
 
 
 def results(network):
@@ -27,7 +27,9 @@ def results(network):
 def test_every_task_has_its_seeds_with_the_rates_of_its_pilot():
     for network, task in TASKS.items():
         seeds = [one["seed"] for one in results(network)]
-        assert seeds == list(range(task.seeds)) or network in UNFINISHED and len(seeds) > 3, network
+        assert seeds == ([] if network in NOT_RUN else list(range(task.seeds))), network
+        if network in NOT_RUN:
+            continue
         rates = work_grid.read_rates(ACROSS, network)
         for one in results(network):
             assert {p["way"]: p["rate"] for p in one["points"]} == rates

@@ -10,7 +10,6 @@ from mgcore.lab.pages.zoo import (
     Result,
     read_zoo,
     zoo_counts,
-    zoo_path,
     zoo_table,
 )
 
@@ -27,19 +26,13 @@ def test_the_record_is_what_the_code_does(name):
         assert recorded[name, result.after[-1]] == result and not result.refusal
 
 
-def recorded_results(library):
-    if not zoo_path(library).exists():
-        pytest.skip(f"There is no record yet: `python book/tools/zoo.py --library {library}`.")
-    return read_zoo(library)
-
-
 @pytest.mark.filterwarnings("ignore")  # timm's own and those of poor fits
 def test_the_record_of_timm_is_what_the_code_does():
     import_torchvision("torchvision.models")  # which timm imports
     timm = pytest.importorskip(
         "timm", reason="timm is not installed; `pip install timm` lets this test run."
     )
-    recorded = {(r.name, r.after[-1]): r for r in recorded_results("timm")}
+    recorded = {(r.name, r.after[-1]): r for r in read_zoo("timm")}
     for name, module in (("regnetx_002", "regnet"), ("vit_tiny_patch16_224", "vision_transformer")):
         for ratio in RATIOS:
             result = zoo.result_of(zoo.Entry(name, module, timm, 224), ratio)
@@ -53,7 +46,7 @@ def test_every_network_of_torchvision_is_recorded():
 
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_every_network_has_both_ratios_and_every_refusal_is_a_sentence(library):
-    results = recorded_results(library)
+    results = read_zoo(library)
     assert 2 * len({(r.name, r.kind) for r in results}) == len(results)
     for result in results:
         assert bool(result.refusal) != bool(result.counts)
