@@ -10,7 +10,7 @@ from test_numbers import glued
 from mgcore.lab.choices import main_effects as effects
 from mgcore.lab.choices import multiverse
 from mgcore.lab.choices.multiverse import by_universe, select
-from mgcore.lab.scales import size_change, work_grid
+from mgcore.lab.scales import fitted_map, size_change, work_grid
 from mgcore.lab.scales.speedups import accuracy_difference, curve, speedup, target_accuracy
 from mgcore.lab.scales.strategies import FILM_AXES, FILM_STRATEGIES, GALERKIN_VARIANTS
 from mgcore.lab.scales.tasks import IMAGE_TASKS, TASKS, VARIANT_BUDGETS
@@ -104,6 +104,17 @@ def test_images_resized_are_ahead_in_every_change_of_size_and_copied_ahead_of_re
             means = {m: size_change.mean_accuracy(seeds, m, stage)[0] for m in size_change.METHODS}
             assert max(means, key=means.get) == "resized"
             assert means["copied"] > means["galerkin"]
+
+
+def test_the_best_map_is_between_copying_and_galerkin_and_behind_images_resized():
+    sweeps = list(fitted_map.read_sweeps(ROOT / "book" / "records" / "fitted-map"))
+    assert [(name, kind) for name, kind, _ in sweeps] == [
+        (name, kind) for name in fitted_map.DATA for kind in fitted_map.KINDS
+    ]
+    for _, _, sweep in sweeps:
+        assert 0 < sweep.best < 0.5 and sweep.best < 0.5 * sweep.exponents[0]
+        copied, galerkin = (np.mean(sweep.judged(t)) for t in (0.0, 1.0))
+        assert galerkin < copied < np.mean(sweep.fitted) < min(sweep.old)
 
 
 @pytest.fixture(scope="module")
