@@ -11,9 +11,15 @@ from mgcore.lab.choices import main_effects as effects
 from mgcore.lab.choices import multiverse
 from mgcore.lab.choices.multiverse import by_universe, select
 from mgcore.lab.scales import fitted_map, size_change, work_grid
-from mgcore.lab.scales.speedups import accuracy_difference, curve, speedup, target_accuracy
+from mgcore.lab.scales.speedups import (
+    accuracy_difference,
+    compare_with_fine_only,
+    curve,
+    speedup,
+    target_accuracy,
+)
 from mgcore.lab.scales.strategies import FILM_AXES, FILM_STRATEGIES, GALERKIN_VARIANTS
-from mgcore.lab.scales.tasks import IMAGE_TASKS, TASKS, VARIANT_BUDGETS
+from mgcore.lab.scales.tasks import DENOISING_TASKS, IMAGE_TASKS, TASKS, VARIANT_BUDGETS
 
 ACROSS = ROOT / "book" / "records" / "across"
 NETWORKS = tuple(IMAGE_TASKS)
@@ -91,6 +97,18 @@ def test_no_way_with_films_is_clearly_cheaper_and_three_axes_are_too_many():
     assert ends["both, galerkin"][-1] < 20 < 80 < ends["time, galerkin"][-1]
     ahead = [ends[f"{where}, copy"][0] > ends["fine only"][0] for where in FILM_AXES]
     assert all(ahead)
+
+
+@pytest.mark.parametrize("name", DENOISING_TASKS)
+def test_noise_is_removed_better_with_copied_kernels_but_not_clearly_with_less_work(name):
+    compared = compare_with_fine_only(results(name), work_grid.read_rates(ACROSS, name))
+    for strategy in ("copied", "multilevel, copied"):
+        one = compared[strategy]
+        assert one.speedup.low < 1 < one.speedup.mean < 1.5
+        assert one.ahead >= 0.8 * one.runs and not one.diverged
+    for strategy in ("Galerkin, bilinear", "multilevel, Galerkin"):
+        assert compared[strategy].speedup.reached == 0 == compared[strategy].ahead
+    assert compared["multilevel, Galerkin"].diverged > compared["copied"].runs / 2
 
 
 def test_images_resized_are_ahead_in_every_change_of_size_and_copied_ahead_of_refined():

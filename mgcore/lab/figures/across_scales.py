@@ -15,6 +15,7 @@ from mgcore.lab.scales.speedups import Results, Speedup, curve, mean_curve
 from mgcore.lab.scales.strategies import STRATEGIES
 from mgcore.lab.verdict.agreement import interval
 
+MOST = 30.0  # times the error of the fine grid alone that a figure shows
 # Two strategies are the conditions of the other chapters and have their colours; the others are
 # grey and differ in marker and line.
 LOOKS = dict(
@@ -56,7 +57,9 @@ def relative_errors(results: Results, strategy: str) -> tuple[np.ndarray, np.nda
 def relative_error_plot(results: Results, title: str) -> Figure:
     """Draw the error of each strategy relative to the fine grid alone, at equal work.
 
-    To see: which strategies lie below the line at 1, and at which budgets.
+    To see: which strategies lie below the line at 1, and at which budgets.  A strategy has no mark
+    where training diverged with a seed, or where its error is more than :data:`MOST` times as
+    large.
 
     Parameters
     ----------
@@ -74,6 +77,8 @@ def relative_error_plot(results: Results, title: str) -> Figure:
         if strategy not in compared:
             continue
         mean, low, high = relative_errors(results, strategy)
+        for values in (low, high, mean):
+            values[mean > MOST] = math.nan
         coloured = look.colour != "#666666"
         if coloured:
             ax.fill_between(work, low, high, color=look.colour, alpha=0.15, linewidth=0)
@@ -91,7 +96,9 @@ def relative_error_plot(results: Results, title: str) -> Figure:
     ax.xaxis.set_major_formatter(style.PLAIN)
     ax.xaxis.set_minor_formatter(NullFormatter())
     lowest, highest = ax.get_ylim()
-    ticks = (0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 20)
+    ticks: tuple[float, ...] = (0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 20)
+    if highest < 2 * lowest:
+        ticks = (0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.2)
     ax.yaxis.set_major_locator(FixedLocator([t for t in ticks if lowest <= t <= highest]))
     ax.yaxis.set_major_formatter(style.PLAIN)
     ax.yaxis.set_minor_formatter(NullFormatter())

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -189,6 +190,8 @@ def run_parallel(
     # Imported here: a machine with a GPU, where trials run together, may have torch alone.
     from joblib import Parallel, delayed, parallel_config
 
+    # Joblib replaces a worker that has grown, as one that keeps freed memory does; no job is lost.
+    warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
     workers = workers or cores()
     with parallel_config(backend="loky", inner_max_num_threads=1):
         pool = Parallel(

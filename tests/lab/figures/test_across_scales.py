@@ -53,6 +53,17 @@ def test_errors_are_drawn_relative_to_the_fine_grid_alone():
     assert labels == {look.label for look in LOOKS.values()}
 
 
+def test_an_error_that_is_many_times_as_large_has_no_mark():
+    found = results()
+    for one in found:
+        (point,) = [p for p in one["points"] if (p["way"], p["budget"]) == ("copied", 200)]
+        point["accuracy"] = -1e9
+    (ax,) = relative_error_plot(found, "Title").axes
+    (drawn,) = [line for line in ax.lines if line.get_marker() == LOOKS["copied"].marker]
+    assert np.isfinite(drawn.get_ydata()).tolist() == [True, False, True]
+    assert ax.get_ylim()[1] < figures_across.MOST
+
+
 def test_an_accuracy_that_was_not_reached_is_annotated():
     some = [Speedup("copied", "fine only", 2.0, 1.5, 2.7, 3, 3),
             Speedup("joint", "fine only", *(math.nan,) * 3, 1, 3)]  # fmt: skip

@@ -2,6 +2,7 @@
 
 import os
 import time
+import warnings
 from threading import Thread
 
 import pytest
@@ -28,6 +29,25 @@ def once_there(file, value):
             break
         time.sleep(0.01)
     return value
+
+
+HOARD = []
+
+
+def hoard(number):
+    """Keep 200 MB for each job, for longer than joblib waits between two looks at a worker."""
+    HOARD.append(bytearray(os.urandom(1)) * 200_000_000)
+    time.sleep(1.1)
+    return number
+
+
+def test_a_worker_that_grows_is_replaced_without_a_word_and_loses_no_job():
+    pytest.importorskip("psutil", reason="joblib measures memory with psutil")
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        found = list(run_parallel(hoard, [(k,) for k in range(8)], 2))
+    assert sorted(found) == list(range(8))
+    assert [str(w.message) for w in heard if "worker" in str(w.message)] == []
 
 
 @pytest.mark.parametrize(
