@@ -298,9 +298,9 @@ def check(
         for chapter, some in studies.items():
             predicted = predict(some, prices, trained).seconds
             began = time.perf_counter()
-            for number, (protocol, _) in enumerate(some):
-                run(
-                    protocol, count, "cpu", record=Path(folder, chapter, str(number)),
+            for study, (protocol, _) in zip(CHAPTERS[chapter], some, strict=True):
+                run(  # the progress names the folder of the record
+                    protocol, count, "cpu", record=Path(folder, chapter, study),
                     cache=Path(folder, "cache"),
                 )  # fmt: skip
             outcome[chapter] = predicted, time.perf_counter() - began
