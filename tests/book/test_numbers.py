@@ -6,6 +6,7 @@ from itertools import product
 from pathlib import Path
 from statistics import fmean
 
+import notebooks
 import numpy as np
 import pytest
 import yaml
@@ -72,6 +73,18 @@ def test_glued_numbers_are_rounded(chapter):
     """The last digits of a sum differ between versions of Python, and nbval compares them."""
     long = {key: text for key, text in glued(chapter).items() if re.search(r"\.\d{7}", text)}
     assert long == {}
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
+def test_a_name_is_glued_once(chapter):
+    """The site is not built with two numbers of one name."""
+    names = [
+        output["metadata"]["scrapbook"]["name"]
+        for cell in notebooks.read(chapter).cells
+        for output in cell.get("outputs", [])
+        if "scrapbook" in output.get("metadata", {})
+    ]
+    assert len(names) == len(set(names)), {name for name in names if names.count(name) > 1}
 
 
 def test_every_other_glued_number_of_the_baseline_is_its_files():
