@@ -10,6 +10,7 @@ import tomllib
 from pathlib import Path
 
 import install
+import drawn
 import notebooks
 import pytest
 from notebooks import ROOT
@@ -281,6 +282,10 @@ class TestChapter:
                 assert alt and len(alt) > 10, f"no alt text: {cell.source[:60]}"
             for block in re.findall(r"```+\{glue:figure\}.*?```", cell.source, re.S):
                 assert re.search(r"^:alt: \S", block, re.M), block[:60]
+
+    def test_every_figure_leads_to_the_code_that_drew_it(self, path) -> None:
+        figures = drawn.find(notebooks.read(ROOT / path), path)
+        assert [one.anchor for one in figures if not one.functions] == []
 
     def test_defaults_show_the_recorded_paper_tier(self, path) -> None:
         notebook = notebooks.read(ROOT / path)
