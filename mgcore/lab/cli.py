@@ -10,6 +10,7 @@ import _thread
 import argparse
 import difflib
 import os
+import re
 import signal
 import sys
 import threading
@@ -83,8 +84,14 @@ def _complain(message: str) -> None:
 
 
 def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
+    if not re.fullmatch("[1-9][0-9]*", text):
         raise argparse.ArgumentTypeError(f"expected a positive integer, got {text!r}")
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    if not re.fullmatch("0|-?[1-9][0-9]*", text):
+        raise argparse.ArgumentTypeError(f"expected an integer, got {text!r}")
     return int(text)
 
 
@@ -114,7 +121,7 @@ def read_arguments(given: list[str] | None) -> argparse.Namespace:
     def protocol(parser: argparse.ArgumentParser, tier: str | None) -> None:
         parser.add_argument("--tier", choices=tuple(SIZES), default=tier, help=TIER)
         parser.add_argument("--dataset", help=DATASET)
-        parser.add_argument("--seed", type=int, default=0, help=SEED)
+        parser.add_argument("--seed", type=_seed, default=0, help=SEED)
 
     def workers(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--workers", type=_count, help="processes (default: one a core)")

@@ -238,8 +238,8 @@ def check_trainable(model: nn.Module, optimizer: Optimizer) -> None:
 
 
 def to_device(batch: tuple[Tensor, Tensor], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return images and labels on the device of a network."""
-    images, labels = batch
+    """Return images and labels on the device of a network, as tensors that training may keep."""
+    images, labels = (x.clone() if x.is_inference() else x for x in batch)
     return images.to(device), labels.to(device)
 
 
@@ -249,7 +249,7 @@ def training_mode(model: nn.Module) -> Iterator[None]:
     modes = {module: module.training for module in model.modules()}
     model.train()
     try:
-        with torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad():
             yield
     finally:
         for module, mode in modes.items():
@@ -366,6 +366,10 @@ def image_flops(model: nn.Module, shape: Sequence[int]) -> float:
     scratch = copy.deepcopy(model).eval()
     example = next(scratch.parameters())
     x = torch.zeros(2, *shape, dtype=example.dtype, device=example.device)
-    with FlopCounterMode(display=False) as counter, torch.enable_grad():
+    with (
+        FlopCounterMode(display=False) as counter,
+        torch.inference_mode(False),
+        torch.enable_grad(),
+    ):
         scratch(x).sum().backward()
     return counter.get_total_flops() / 2

@@ -9,8 +9,8 @@ import sys
 import tomllib
 from pathlib import Path
 
-import install
 import drawn
+import install
 import notebooks
 import pytest
 from notebooks import ROOT

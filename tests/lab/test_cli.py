@@ -18,7 +18,7 @@ from mgcore.lab import STUDIES, Record, study_protocol
 from mgcore.lab.cli import main
 from mgcore.lab.cost.table import PARTS
 from mgcore.lab.protocol.studies import CHAPTERS, DEFAULT_TRIALS
-from mgcore.lab.records.record import reader_folder
+from mgcore.lab.records.record import reader_folder, records_folder
 from mgcore.lab.run.workers import DEVICES
 from mgcore.lab.verdict.agreement import Agreement
 from mgcore.lab.verdict.claims import criteria
@@ -262,6 +262,8 @@ def test_help_version_list_and_usage_errors_do_not_wait_for_torch(arguments, sta
     [
         (["run", "baseline-original", "--trials=0"], "--trials: expected a positive integer"),
         (["run", "baseline-original", "--trials=2.5"], "got '2.5'"),
+        (["run", "baseline-original", "--trials=029"], "got '029'"),
+        (["run", "baseline-original", "--seed=1_000"], "--seed: expected an integer, got '1_000'"),
         (["run", "poling-original"], "did you mean 'pooling-original'? See mgcore run --help."),
         (["run", "xyz"], "there is no study 'xyz'; `mgcore list` shows all studies."),
         (["run", "baseline-original", "--tier", "colossal"], "colossal"),
@@ -310,13 +312,17 @@ def test_version_and_list(home, capsys, monkeypatch):
     assert main(["list"]) == 0 and "not inside the project" in capsys.readouterr().out
 
 
-def test_a_closed_pipe_is_no_traceback(tmp_path):
+@pytest.mark.parametrize(
+    "arguments", [["list"], ["verify", str(records_folder() / "baseline-original-smoke")]]
+)
+def test_a_closed_pipe_is_no_traceback(arguments):
     """Issue 22.12: `verify | head -1` ended in a traceback."""
     reading, writing = os.pipe()
     os.close(reading)
     process = subprocess.run(
-        [sys.executable, "-m", "mgcore", "list"], stdout=writing, stderr=subprocess.PIPE, text=True
-    )
+        [sys.executable, "-m", "mgcore", *arguments], stdout=writing, stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
     os.close(writing)
     assert process.returncode == 130 and process.stderr == ""
 

@@ -290,11 +290,18 @@ def test_images_are_moved_to_the_device_of_the_network(scheme, level):
     assert spent.steps > 0 and next(resized.parameters()).is_meta
 
 
-def test_training_needs_no_gradients_of_the_caller(level):
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("batches", [False, True])
+def test_training_needs_no_gradients_of_the_caller(level, mode, batches):
+    def images():
+        if not batches:
+            return level(20)
+        return BatchLevel([(level(8).images, level(8).labels)], 16)
+
     expected, model = small(), small()
-    train(expected, level(20), generator())
-    with torch.no_grad():
-        train(model, level(20), generator())
+    train(expected, images(), generator())
+    with mode():
+        train(model, images(), generator())
     assert all(map(torch.equal, model.parameters(), expected.parameters()))
 
 

@@ -3,6 +3,7 @@
 import pytest
 from handmade import body, study
 
+from mgcore.lab import RecordError
 from mgcore.lab.pages import verdicts
 from mgcore.lab.verdict.claims import Claim
 
@@ -70,6 +71,13 @@ def test_a_quotient_without_meaning_is_left_open():
     for one in flat.trials:
         one["measures"]["landscape"]["coarse"]["curvature"] = [-1.0, 0.5]
     assert verdicts.decide_claims([curved], {"x": flat, "y": study()})["first"].keys() == {"y"}
+
+
+def test_a_damaged_number_is_an_error_and_not_a_claim_that_is_left_open():
+    damaged = study()
+    damaged.trials[0]["metrics"]["multigrid"] = "none"
+    with pytest.raises(RecordError, match="is damaged"):
+        verdicts.decide_claims([claim()], {"x": damaged})
 
 
 def test_the_criteria_of_every_committed_record_are_counted(monkeypatch):
