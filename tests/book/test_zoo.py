@@ -9,6 +9,7 @@ from mgcore.lab.pages.zoo import (
     RATIOS,
     Result,
     read_zoo,
+    refusals_table,
     zoo_counts,
     zoo_table,
 )
@@ -69,3 +70,11 @@ def test_families_are_summed():
 
 def test_a_family_of_timm_is_its_module():
     assert Result("mobilenetv2_035", "efficientnet", [3, 4, 4], [3, 8, 8]).family == "efficientnet"
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_every_refusal_has_a_row_with_its_sentence(library):
+    results = read_zoo(library)
+    rows = refusals_table(results).rows
+    assert [row[-1] for row in rows] == [r.refusal for r in results if r.refusal]
+    assert len(rows) == zoo_counts(results)["refused"]

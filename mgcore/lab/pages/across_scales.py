@@ -30,9 +30,9 @@ def comparison_with_fine_only_table(
     """
     rows = []
     for heading, compared in tasks.items():
-        for place, (strategy, one) in enumerate(compared.items()):
+        for strategy, one in compared.items():
             rows.append([
-                "" if place else heading, strategy, f"{one.rate:g}", speedup_text(one.speedup),
+                heading, strategy, f"{one.rate:g}", speedup_text(one.speedup),
                 f"{one.speedup.reached} of {one.speedup.seeds}",
                 f"{one.ahead} of {one.runs}", f"{one.diverged} of {one.runs}",
             ])  # fmt: skip

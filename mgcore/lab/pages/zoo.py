@@ -123,3 +123,15 @@ def zoo_table(results: list[Result]) -> Table:
         "for kernels of white noise. Tables of positions are resampled. Refused counts networks "
         "and sizes.",
     )  # fmt: skip
+
+
+def refusals_table(results: list[Result]) -> Table:
+    """Return a row for each transfer that was refused, with the sentence of the error."""
+    return Table(
+        ["network", "family", "pixels", "sentence"],
+        [
+            [r.name, r.family, f"{r.before[-1]} → {r.after[-1]}", r.refusal]
+            for r in results if r.refusal
+        ],
+        "Refused transfers and the reason.",
+    )  # fmt: skip
