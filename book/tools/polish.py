@@ -109,7 +109,7 @@ def lighten(file: Path) -> bool:
     """Replace a PNG by a lossless WebP, if that is smaller; say whether it was."""
     picture = Image.open(file).convert("RGB")
     packed = io.BytesIO()
-    picture.save(packed, "webp", lossless=True, quality=80, method=4)
+    picture.save(packed, "webp", lossless=True, quality=100, method=4)  # effort, not loss
     if len(packed.getvalue()) >= file.stat().st_size:
         return False
     file.with_suffix(".webp").write_bytes(packed.getvalue())
