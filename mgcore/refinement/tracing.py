@@ -454,13 +454,16 @@ class Tracer(TorchDispatchMode):
             args[1 if name == "convolution" else -1] in self.names
             or args[1 if name == "convolution" else -1] in self.computed
         )
-        if packet is aten.slice:
-            size, start = out.shape[args[1]], args[2] if len(args) > 2 else None
+        given = sum(x.numel() for x in tree_leaves(out) if isinstance(x, Tensor))
+        taken = sum(x.numel() for x in activations)
+        if packet is aten.slice:  # only one axis becomes shorter, while others may grow
+            axis, start = args[1], args[2] if len(args) > 2 else None
+            taken, given = args[0].shape[axis], out.shape[axis]
+            layout = self.layouts.get(args[0])
+            cut = layout is not None and has_grid((layout[axis],))  # cells of maps are left out
             # Nothing, one cell such as a token, or all the tokens that were put before the cells.
-            known = size < 2 or (size in self.prefixes and not start)
+            known = given < 2 or (given in self.prefixes and not start and not cut)
         if not (known or weighted):
-            given = sum(x.numel() for x in tree_leaves(out) if isinstance(x, Tensor))
-            taken = sum(x.numel() for x in activations)
             self.found.sizes.append(Sizes(taken, given, name.strip("_"), self.module))
 
     def _note_scale(self, cause: Scaled) -> None:

@@ -16,6 +16,7 @@ from mgcore.data.published import import_torchvision
 from mgcore.grids import prolong, restrict
 from mgcore.kernels import galerkin_map, refine_kernel
 from mgcore.refinement.resampling import (
+    _solve,
     expected_residual,
     kernel_map,
     map_kernels,
@@ -135,6 +136,14 @@ def test_weights_do_not_grow_without_bound():
     """Five cells and the factor 2 have an inverse map, by which white noise grows 12 times."""
     assert kernel_map(5, Fraction(2)).matrix.norm() < 3
     assert not kernel_map(5, Fraction(2)).exact and kernel_map(5, Fraction(1, 2)).exact
+
+
+@pytest.mark.parametrize("rounding", [0.0, 1e-17, -3e-16])
+def test_weights_do_not_depend_on_the_rounding_of_a_response_that_is_zero(rounding):
+    """Processors differ in it: an inverse of 1e-17 once gave weights of 1e+29."""
+    new = torch.tensor([[0.5, 0.5 + rounding], [0.5, 0.5]], dtype=torch.float64)
+    old = torch.tensor([[1.0, 0.0], [0.0, 1.0]], dtype=torch.float64)
+    assert torch.allclose(_solve(new, old), torch.full_like(new, 0.5))
 
 
 @pytest.mark.parametrize(("old", "new"), [(7, 9), (9, 7), (12, 26), (5, 12), (3, 1)])

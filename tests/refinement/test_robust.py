@@ -74,6 +74,14 @@ def scattered(x, head):
     return head(torch.zeros(*x.shape[:2], 1).index_add(2, index, x.flatten(2))[..., 0])
 
 
+def rotated(x, head, tokens):
+    """Leave class tokens aside and put them back, as networks with rotary positions do."""
+    x = torch.cat([torch.zeros(len(x), tokens, 4), x.flatten(2).mT], 1)
+    heads = x.view(len(x), -1, 2, 2).transpose(1, 2)
+    heads = torch.cat([heads[:, :, :tokens], 2 * heads[:, :, tokens:]], 2)
+    return head(heads[:, :, tokens:].transpose(1, 2).flatten(2).mean(1))
+
+
 UNKNOWN = {
     "product with ones": lambda x, head: head(
         (x.flatten(2) @ torch.ones(x[0, 0].numel(), 1))[..., 0]
@@ -86,6 +94,10 @@ UNKNOWN = {
         F.conv2d(x, torch.ones(4, 1, *x.shape[2:]), groups=4).flatten(1)
     ),
     "crop": lambda x, head: head(x[..., :3, :5].mean((2, 3))),
+    "crop along one axis": lambda x, head: head(x[..., :5].mean((2, 3))),
+    "crop as long as the class tokens": lambda x, head: (
+        rotated(x, head, 3) + head(x[..., :3, :].mean((2, 3)))
+    ),
 }
 
 
@@ -94,14 +106,6 @@ UNKNOWN = {
 def test_an_operation_that_may_add_up_cells_is_refused_by_name(name, change):
     with pytest.raises(ValueError, match=r"in the forward pass takes \d+ → \d+ numbers and gives"):
         change(Net(UNKNOWN[name], nn.Linear(4, 2)), (1, 8, 12))
-
-
-def rotated(x, head, tokens):
-    """Leave class tokens aside and put them back, as networks with rotary positions do."""
-    x = torch.cat([torch.zeros(len(x), tokens, 4), x.flatten(2).mT], 1)
-    heads = x.view(len(x), -1, 2, 2).transpose(1, 2)
-    heads = torch.cat([heads[:, :, :tokens], 2 * heads[:, :, tokens:]], 2)
-    return head(heads[:, :, tokens:].transpose(1, 2).flatten(2).mean(1))
 
 
 MEANS = {

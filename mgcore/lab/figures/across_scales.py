@@ -76,9 +76,8 @@ def relative_error_plot(results: Results, title: str) -> Figure:
     for strategy, look in LOOKS.items():
         if strategy not in compared:
             continue
-        mean, low, high = relative_errors(results, strategy)
-        for values in (low, high, mean):
-            values[mean > MOST] = math.nan
+        found = np.array(relative_errors(results, strategy))
+        mean, low, high = np.where(found[0] > MOST, math.nan, found)
         coloured = look.colour != "#666666"
         if coloured:
             ax.fill_between(work, low, high, color=look.colour, alpha=0.15, linewidth=0)

@@ -52,7 +52,7 @@ def fitted_map_table(sweeps: Iterable[tuple[str, str, Sweep]]) -> Table:
         ])  # fmt: skip
     return Table(
         [
-            "data, pixels", "images", "best t", "copied\nkernels", "best t", "Galerkin",
+            "data, pixels", "images", "best t", "copied\nkernels", "at the\nbest t", "Galerkin",
             "fitted\nmap", "exponent,\np = 1", "exponent,\np = 2",
         ],
         rows,
