@@ -256,7 +256,8 @@ EQUAL_SCHEDULES: dict[str, Task] = {
             ),
         ),
         # The residual network was run first; its pilot chose the smallest rate for a strategy.
-        rates=DECAY_RATES if name == "resnet" else (*DECAY_RATES, 0.0001),
+        # A first pilot of the pooled network chose the largest one.
+        rates=DECAY_RATES if name == "resnet" else (1.0, 0.3, *DECAY_RATES, 0.0001),
         pilot_budgets=(2_500, 10_000), coarse_rate=None, decay=True, seeds=10,
     )
     for name, task in IMAGE_TASKS.items()
