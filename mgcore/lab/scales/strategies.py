@@ -55,6 +55,9 @@ class Strategy:
         Weight of :func:`mgcore.lab.scales.kernel_maps.galerkin_growth` on the coarse grid.
     warmup : int
         Steps on the fine grid over which the learning rate rises.
+    coarse_batch : int
+        Images of a step on the coarse grid.  Its learning rate is proportional to them (Goyal et
+        al. 2017): it is multiplied by `coarse_batch` / :data:`BATCH`.
     """
 
     coarse_share: float = COARSE_SHARE
@@ -65,6 +68,7 @@ class Strategy:
     kernel_map: KernelMap | None = None
     penalty: float = 0.0
     warmup: int = 0
+    coarse_batch: int = BATCH
 
 
 FINE_ONLY = Strategy(coarse_share=0.0)
@@ -87,6 +91,11 @@ GALERKIN_VARIANTS: dict[str, Strategy] = {
     "geometric": Strategy(stencils="copy", kernel_map=geometric),
     "roughness penalised": Strategy(penalty=1e-3),
     "learning rate warmed": Strategy(warmup=50),
+}
+# As Wu et al. (CVPR 2020) do: the images of a step have equally many cells on both grids.
+LARGER_BATCH = "copied, larger coarse batch"
+BATCH_STRATEGIES: dict[str, Strategy] = {
+    LARGER_BATCH: Strategy(coarse_batch=4 * BATCH, stencils="copy")
 }
 # Films have the axes (frames, rows, columns).
 FILM_AXES: dict[str, tuple[int, ...]] = {"space": (1, 2), "time": (0,), "both": (0, 1, 2)}

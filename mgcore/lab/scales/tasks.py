@@ -16,6 +16,7 @@ from mgcore.data.images import load_digits, normalise, split
 from mgcore.data.strokes import stroke_digits
 from mgcore.grids import restrict
 from mgcore.lab.scales.strategies import (
+    BATCH_STRATEGIES,
     DENOISING_STRATEGIES,
     FILM_STRATEGIES,
     GALERKIN_VARIANTS,
@@ -241,7 +242,6 @@ IMAGE_TASKS: dict[str, Task] = {
     "pooled": Task(draw_digits, partial(ThesisCNN, pooling=True)),
     "resnet": Task(draw_digits, partial(ResNet, width=12, depth=3, h=0.5)),
 }
-DECAY_RATES = (0.1, 0.03, 0.01, 0.003, 0.001, 0.0003)
 # In IMAGE_TASKS, a strategy that starts on the coarse grid has two learning rates and the fine grid
 # alone has one.  Here every strategy has the same schedule.
 EQUAL_SCHEDULES: dict[str, Task] = {
@@ -255,13 +255,16 @@ EQUAL_SCHEDULES: dict[str, Task] = {
                 (1_250, 2_500, 5_000, 10_000, 20_000),
             ),
         ),
-        # The residual network was run first; its pilot chose the smallest rate for a strategy.
-        # A first pilot of the pooled network chose the largest one.
-        rates=DECAY_RATES if name == "resnet" else (1.0, 0.3, *DECAY_RATES, 0.0001),
+        rates=(1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001),
         pilot_budgets=(2_500, 10_000), coarse_rate=None, decay=True, seeds=10,
     )
     for name, task in IMAGE_TASKS.items()
 }  # fmt: skip
+# Beside the strategies of EQUAL_SCHEDULES, on the same seeds.
+BATCH_TASKS: dict[str, Task] = {
+    f"{name}-batch": replace(task, plan=((BATCH_STRATEGIES, task.plan[0][1]),))
+    for name, task in zip(IMAGE_TASKS, EQUAL_SCHEDULES.values(), strict=True)
+}
 DENOISING_TASKS: dict[str, Task] = {
     name: Task(
         draw_noisy_digits, network,
@@ -271,7 +274,7 @@ DENOISING_TASKS: dict[str, Task] = {
     )
     for name, network in (("unet", UNet), ("filter", ResidualFilter))
 }  # fmt: skip
-TASKS: dict[str, Task] = IMAGE_TASKS | EQUAL_SCHEDULES | DENOISING_TASKS | {
+TASKS: dict[str, Task] = IMAGE_TASKS | EQUAL_SCHEDULES | BATCH_TASKS | DENOISING_TASKS | {
     "film": Task(
         draw_films, film_network, ((FILM_STRATEGIES, FILM_BUDGETS),),
         # Larger rates than for images, because means over the film make gradients small.

@@ -26,7 +26,7 @@ from mgcore.lab.scales.kernel_maps import (
     with_linear_rate,
     with_warmup,
 )
-from mgcore.lab.scales.strategies import Strategy
+from mgcore.lab.scales.strategies import BATCH, Strategy
 from mgcore.lab.scales.tasks import TASKS, Data, Task
 from mgcore.lab.trial.phases import stream
 from mgcore.refinement.module import refine
@@ -34,7 +34,6 @@ from mgcore.train.budgeted import Level, Optimizer, Scheme, Spent, train
 
 PILOT_SEED = 1_000
 MOMENTUM = 0.9
-COARSE_BATCH = Scheme().batches[0]  # images of a step on the coarse grid
 
 
 class Point(TypedDict):
@@ -90,6 +89,7 @@ def train_with_budget(
     if rate is None:
         raise ValueError("This task has no learning rate of its own. Pass one as rate.")
     coarse_rate = rate if task.coarse_rate is None else task.coarse_rate
+    coarse_rate *= strategy.coarse_batch / BATCH
     order = stream(seed, budget, task.order)
     descent = partial(torch.optim.SGD, momentum=MOMENTUM, nesterov=True)
     axes, side = strategy.coarse_axes, data.training.shape[-1]
@@ -109,9 +109,14 @@ def train_with_budget(
             loss = partial(_penalised, loss=loss, model=model, weight=strategy.penalty)
         coarse_optimizer: Optimizer = partial(descent, lr=coarse_rate)
         if task.decay:
-            steps = max(1, level.budget // COARSE_BATCH)
+            steps = max(1, level.budget // strategy.coarse_batch)
             coarse_optimizer = with_linear_rate(coarse_optimizer, 1, 1 - coarse / budget, steps)
-        spent.append(train(model, level, order, optimizer=coarse_optimizer, loss=loss))
+        spent.append(
+            train(
+                model, level, order, scheme=Scheme(batches=(strategy.coarse_batch,)),
+                optimizer=coarse_optimizer, loss=loss,
+            )
+        )  # fmt: skip
         model = refine(
             model, inputs.shape[1:], stencils=strategy.stencils,
             prolongation=strategy.prolongation, axes=axes,

@@ -8,7 +8,13 @@ import pytest
 from mgcore.lab.records.files import RecordError
 from mgcore.lab.scales import work_grid
 from mgcore.lab.scales.speedups import curve
-from mgcore.lab.scales.strategies import FILM_STRATEGIES, GALERKIN_VARIANTS, STRATEGIES
+from mgcore.lab.scales.strategies import (
+    BATCH_STRATEGIES,
+    FILM_STRATEGIES,
+    GALERKIN_VARIANTS,
+    LARGER_BATCH,
+    STRATEGIES,
+)
 from mgcore.lab.scales.tasks import TASKS, draw_digits, draw_films
 from mgcore.lab.scales.work_grid import (
     best_rates,
@@ -117,3 +123,24 @@ def test_only_absent_files_are_computed_and_damage_is_found(tmp_path, monkeypatc
     file.write_text(file.read_text().replace('"seed": 0', '"seed": 5'))
     with pytest.raises(RecordError):
         read_results(tmp_path, "pooled")
+
+
+def test_a_larger_coarse_batch_has_a_quarter_of_the_steps_and_four_times_the_rate(monkeypatch):
+    task = replace(TASKS["pooled-decay"], plan=((STRATEGIES | BATCH_STRATEGIES, (1_280,)),))
+    data, rates, train = draw_digits(0, 256, 32, "strokes"), [], work_grid.train
+
+    def spy(model, *rest, optimizer, **options):
+        rates.append(optimizer(model.parameters()).param_groups[0]["lr"])
+        return train(model, *rest, optimizer=optimizer, **options)
+
+    monkeypatch.setattr(work_grid, "train", spy)
+    costs = {}
+    for name in ("copied", LARGER_BATCH):
+        _, costs[name] = work_grid.train_with_budget(
+            task.strategies[name], task, 1_280, data, 0, 0.01
+        )
+    (coarse, fine), (coarse_larger, fine_larger) = costs["copied"], costs[LARGER_BATCH]
+    assert coarse.images == coarse_larger.images == (1_024,)
+    assert (coarse.steps, coarse_larger.steps) == (32, 8)
+    assert fine.steps == fine_larger.steps
+    assert rates == pytest.approx([0.01, 0.008, 0.04, 0.008])
