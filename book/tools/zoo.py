@@ -20,7 +20,7 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from statistics import median
@@ -39,6 +39,7 @@ from mgcore.refinement.report import Report
 
 FRAMES = 16  # of a film
 WEIGHTS = ("weights", "weights_backbone")  # what a builder would download
+REFUSED = (ValueError, AssertionError, RuntimeError)  # also a constructor's own errors
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,10 @@ def timm_entries(stored: list[dict[str, Any]]) -> Iterator[Entry]:
     known = {result["kind"]: (result["name"], result["before"][-1]) for result in stored}
     for module in timm.list_modules():
         name, side = known.get(module) or _smallest(timm, module)
-        yield Entry(name, module, timm, side, 14 if "patch14" in name else 32)
+        convolutions = [m for m in build(Entry(name, module, timm, side)).modules()
+                        if isinstance(m, nn.Conv2d)]  # fmt: skip
+        patches = any(convolution.stride == (14, 14) for convolution in convolutions)
+        yield Entry(name, module, timm, side, 14 if patches else 32)
 
 
 def _smallest(timm: ModuleType, module: str) -> tuple[str, int]:
@@ -220,16 +224,24 @@ def result_of(entry: Entry, ratio: tuple[int, int]) -> Result:
     result = Result(entry.name, entry.kind, before, after)
     try:
         report, result.into = _report(entry, before, after)
-    except (ValueError, AssertionError, RuntimeError) as error:  # its own constructor's too
+    except REFUSED as error:
         result.refusal = str(error)
-        return result
+        with warnings.catch_warnings(record=True) as warned, suppress(*REFUSED):
+            warnings.simplefilter("always")
+            report, result.into = _report(entry, before, after, sums="warn")
+            result.refusal = ""
+            result.warning = next(str(w.message) for w in warned if "Train" in str(w.message))
+        if result.refusal:
+            return result
     result.counts = dict(Counter(row.done for row in report.rows))
     fits = [row.residual for row in report.rows if row.done == "fitted"]
     result.residuals = [round(f(fits), 3) for f in (median, max)] if fits else []
     return result
 
 
-def _report(entry: Entry, before: list[int], after: list[int]) -> tuple[Report, bool]:
+def _report(
+    entry: Entry, before: list[int], after: list[int], sums: str = "raise"
+) -> tuple[Report, bool]:
     """Refine one network; return the report and whether a network for the new size was given.
 
     A network of timm gets one only if it is refused without it.
@@ -237,13 +249,13 @@ def _report(entry: Entry, before: list[int], after: list[int]) -> tuple[Report, 
     to, side = after[1:], after[-1]
     into = None if entry.module.__name__ == "timm" else made_for(entry, side)
     try:
-        _, report = refine(build(entry), before, to=to, into=into, return_report=True)
+        _, report = refine(build(entry), before, to=to, into=into, sums=sums, return_report=True)
     except ValueError:
         second = None if into else made_for(entry, side)
         if second is None:
             raise
         into = second
-        _, report = refine(build(entry), before, to=to, into=into, return_report=True)
+        _, report = refine(build(entry), before, to=to, into=into, sums=sums, return_report=True)
     return report, into is not None
 
 
@@ -276,7 +288,8 @@ def main(arguments: list[str] | None = None) -> None:
             continue
         results[key] = asdict(result_of(entry, ratio))
         write()
-        done = results[key]["refusal"] or results[key]["counts"]
+        one = results[key]
+        done = one["refusal"] or f"{one['counts']} {one['warning']}".rstrip()
         print(f"{entry.kind} {entry.name} → {key[2][-1]}: {done}", flush=True)
     results = {key: results[key] for key in listed if key in results}  # in order; others are gone
     write()

@@ -42,6 +42,7 @@ def refine(
     stencils: str = "galerkin",
     prolongation: str = "bilinear",
     axes: int | Sequence[int] | None = None,
+    sums: str = "raise",
     statistics: Tensor | Iterable | None = None,
     report: Callable[[Report], object] | None = None,
     return_report: Literal[False] = False,
@@ -58,6 +59,7 @@ def refine(
     stencils: str = "galerkin",
     prolongation: str = "bilinear",
     axes: int | Sequence[int] | None = None,
+    sums: str = "raise",
     statistics: Tensor | Iterable | None = None,
     report: Callable[[Report], object] | None = None,
     return_report: Literal[True],
@@ -73,6 +75,7 @@ def refine(
     stencils: str = "galerkin",
     prolongation: str = "bilinear",
     axes: int | Sequence[int] | None = None,
+    sums: str = "raise",
     statistics: Tensor | Iterable | None = None,
     report: Callable[[Report], object] | None = None,
     return_report: bool = False,
@@ -99,6 +102,9 @@ def refine(
     axes : int or sequence of int, optional
         Which grid axes become twice as fine, counted from 0; all by default.  Of a film (channels,
         time, rows, columns), ``axes=(1, 2)`` refines space and ``axes=(0,)`` time.  Not with `to`.
+    sums : {"raise", "warn"}
+        What to do if the network adds up the cells of a grid where they become more or fewer, so
+        that its result changes with their number.  Attention with a bias behind the softmax does.
     statistics : Tensor (count, channels, *grid) or iterable of batches, optional
         Inputs at the new resolution, on which the running statistics of batch and instance
         normalisation are estimated anew; by default they are kept.  A batch is a tensor, or a
@@ -123,7 +129,8 @@ def refine(
     UserWarning
         Names the convolutions that were copied although their grid changes, those of which a fit
         reproduces less than half of the response, and the weights that left the range of their
-        dtype.  Another warning is given where `report` cannot write.
+        dtype.  Another warning is given where `report` cannot write, and with ``sums="warn"`` one
+        that names an operation that adds up cells.
 
     Raises
     ------
@@ -132,8 +139,8 @@ def refine(
         is no module; or if a batch of `statistics` is neither a tensor nor begins with one.
     ValueError
         If an argument is out of its range, or the network does not run at one of the two
-        resolutions, holds a weight for which there is no rule, adds up the cells of a grid, or
-        returns a map that keeps its size; the sentence names the layer.
+        resolutions, holds a weight for which there is no rule, adds up the cells of a grid
+        (with ``sums="raise"``), or returns a map that keeps its size; the sentence names the layer.
 
     Notes
     -----
@@ -171,7 +178,7 @@ def refine(
     Linear(in_features=1440, out_features=10, bias=True)
     """
     result, done = _change_resolution(
-        model, input_shape, True, to, into, stencils, prolongation, axes, statistics
+        model, input_shape, True, to, into, stencils, prolongation, axes, sums, statistics
     )
     _hand_over(done, report)
     return (result, done) if return_report else result
@@ -187,6 +194,7 @@ def coarsen(
     stencils: str = "galerkin",
     prolongation: str = "bilinear",
     axes: int | Sequence[int] | None = None,
+    sums: str = "raise",
     statistics: Tensor | Iterable | None = None,
     report: Callable[[Report], object] | None = None,
     return_report: Literal[False] = False,
@@ -203,6 +211,7 @@ def coarsen(
     stencils: str = "galerkin",
     prolongation: str = "bilinear",
     axes: int | Sequence[int] | None = None,
+    sums: str = "raise",
     statistics: Tensor | Iterable | None = None,
     report: Callable[[Report], object] | None = None,
     return_report: Literal[True],
@@ -218,6 +227,7 @@ def coarsen(
     stencils: str = "galerkin",
     prolongation: str = "bilinear",
     axes: int | Sequence[int] | None = None,
+    sums: str = "raise",
     statistics: Tensor | Iterable | None = None,
     report: Callable[[Report], object] | None = None,
     return_report: bool = False,
@@ -242,7 +252,7 @@ def coarsen(
         P of the Galerkin condition.
     axes : int or sequence of int, optional
         Which grid axes become half as fine, counted from 0; all by default.  Not with `to`.
-    statistics, report, return_report
+    sums, statistics, report, return_report
         As for :func:`refine`.
 
     Returns
@@ -283,7 +293,7 @@ def coarsen(
     tensor([[[-1.,  0.,  1.]]], requires_grad=True)
     """
     result, done = _change_resolution(
-        model, input_shape, False, to, into, stencils, prolongation, axes, statistics
+        model, input_shape, False, to, into, stencils, prolongation, axes, sums, statistics
     )
     _hand_over(done, report)
     return (result, done) if return_report else result
@@ -312,6 +322,7 @@ def _change_resolution(
     stencils: str,
     prolongation: str,
     axes: int | Sequence[int] | None,
+    sums: str,
     statistics: Tensor | Iterable | None,
 ) -> tuple[Network, Report]:
     _check_model(model)
@@ -319,11 +330,13 @@ def _change_resolution(
     if stencils not in KERNEL_RULES:
         raise ValueError(f"stencils must be 'galerkin' or 'copy', got {stencils!r}.")
     check_prolongation(prolongation, "prolongation")
+    if sums not in ("raise", "warn"):
+        raise ValueError(f"sums must be 'raise' or 'warn', got {sums!r}.")
     if into is not None:
         _check_into(model, into)
     # Weights made in inference mode could never be trained, nor can operations be observed there.
     with torch.inference_mode(False):
-        plan = decide(model, old_shape, new_shape, stencils, prolongation, into)
+        plan = decide(model, old_shape, new_shape, stencils, prolongation, into, sums)
         result = copy_model(model if into is None else cast(Network, into))
         weights: dict[str, Tensor] = dict(result.named_parameters()) | dict(result.named_buffers())
         if into is not None:

@@ -7,6 +7,7 @@ in space alone.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from fractions import Fraction
@@ -82,6 +83,7 @@ def decide(
     stencils: str,
     prolongation: str,
     into: nn.Module | None = None,
+    sums: str = "raise",
 ) -> dict[str, tuple[WeightReport, Change]]:
     """Decide what is done with each weight of a network when the shape of its inputs changes.
 
@@ -94,6 +96,8 @@ def decide(
     prolongation : {"bilinear", "constant"}
     into : Module, optional
         The network that is made for the new shape.
+    sums : {"raise", "warn"}
+        As in :func:`mgcore.refinement.module.refine`.
 
     Returns
     -------
@@ -108,7 +112,7 @@ def decide(
         must change is computed, if it is used on grids that change differently, or if the network
         returns a map that keeps its size.
     """
-    before, after = trace_both(model, old_shape, new_shape, into)
+    before, after = trace_both(model, old_shape, new_shape, into, sums)
     buffers = {name for name, _ in model.named_buffers()}
     ratios = tuple(Fraction(b, a) for a, b in zip(old_shape[1:], new_shape[1:], strict=True))
     plan: dict[str, tuple[WeightReport, Change]] = {}
@@ -304,6 +308,12 @@ def of_convolution(
 def _of_patches(use: Use, other: Use, prolongation: str) -> Change:
     """Decide on a convolution whose kernel is larger or smaller in the network that is given."""
     d = len(use.stride)
+    if not use.weight:
+        raise ValueError(
+            f"{use.module or 'the forward pass'} computes a kernel as large as its map, of shape "
+            f"{use.shape} and at the new resolution {other.shape}, which adds up the cells. Use a "
+            "mean over the cells, or adaptive pooling."
+        )
     patches = all(
         u.shape[2:] == u.stride and set(u.dilation) == {1} and u.kind == "convolution"
         for u in (use, other)
@@ -395,10 +405,15 @@ def _window_grids(old: int, new: int) -> tuple[tuple[int, ...], tuple[int, ...]]
 def _patch_grids(
     old: int, new: int, old_grid: tuple[int, ...], new_grid: tuple[int, ...]
 ) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-    """Return the grids of patches of the input that two numbers of rows fit, class tokens aside."""
-    for d in (len(old_grid), len(old_grid) - 1):  # of films also the patches of one frame
+    """Return the grids of patches of the input that two numbers of rows fit, class tokens aside.
+
+    The last patch may be a part of one, as behind convolutions with stride and padding.
+    """
+    for d, part in itertools.product((len(old_grid), len(old_grid) - 1), (False, True)):
+        # Of films, d is also tried for the patches of one frame.
         for patch in range(1, min(old_grid[-d:]) + 1):
-            grids = [tuple(n // patch for n in grid[-d:]) for grid in (old_grid, new_grid)]
+            more = part * (patch - 1)
+            grids = [tuple((n + more) // patch for n in grid[-d:]) for grid in (old_grid, new_grid)]
             tokens = [n - math.prod(g) for n, g in zip((old, new), grids, strict=True)]
             if tokens[0] == tokens[1] and 0 <= tokens[0] <= 2:
                 return grids[0], grids[1]

@@ -14,6 +14,7 @@ import copy
 import inspect
 import itertools
 import math
+import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -599,6 +600,7 @@ def trace_both(
     old_shape: tuple[int, ...],
     new_shape: tuple[int, ...],
     into: nn.Module | None = None,
+    sums: str = "raise",
 ) -> tuple[Trace, Trace]:
     """Run a copy of `model` at the shape it is made for and at another.
 
@@ -609,6 +611,8 @@ def trace_both(
         (channels, *grid).
     into : Module, optional
         The network that runs at the second shape, where `model` cannot.
+    sums : {"raise", "warn"}
+        What to do if the model sums over cells that become more or fewer.
 
     Returns
     -------
@@ -654,8 +658,7 @@ def trace_both(
             f"model uses other layers at {new_shape} than at {old_shape}. Its forward pass must "
             "not depend on the resolution."
         )
-    _check_events(before.events, after.events)
-    _check_sizes(before.sizes, after.sizes)
+    _check_sums(before, after, sums)
     return before, after
 
 
@@ -669,8 +672,27 @@ def _advice(model: nn.Module) -> str:
     return "Give the shape of one input that it takes, (channels, *grid)."
 
 
-def _check_events(before: Sequence[Event], after: Sequence[Event]) -> None:
-    """Raise ValueError at the first event that differs between the two resolutions."""
+def _check_sums(before: Trace, after: Trace, sums: str) -> None:
+    """Raise ValueError at the first sum over cells that become more or fewer, or warn of all."""
+    found = [*_different_events(before.events, after.events)]
+    found += _different_sizes(before.sizes, after.sizes)
+    if not found:
+        return
+    place, sentence, advice = found[0]
+    if sums == "raise":
+        raise ValueError(
+            f"{place} {sentence} {advice}; refine and coarsen accept the change with sums='warn'."
+        )
+    others = len({place for place, _, _ in found} - {place})
+    more = f" The same holds for {others} other operation{'s' * (others > 1)}." if others else ""
+    # From here to the caller: trace_both, decide, _change_resolution, refine or coarsen.
+    warnings.warn(f"{place} {sentence}{more} Train the network again.", stacklevel=6)
+
+
+def _different_events(
+    before: Sequence[Event], after: Sequence[Event]
+) -> Iterator[tuple[str, str, str]]:
+    """Yield the place, a sentence and advice for every sum that differs; raise at a view."""
     for old, new in itertools.zip_longest(before, after):
         if old and new and old.kind == new.kind and math.isclose(old.value, new.value):
             continue
@@ -682,19 +704,23 @@ def _check_events(before: Sequence[Event], after: Sequence[Event]) -> None:
                 "another resolution. Take all sizes from its input."
             )
         numbers = " → ".join(f"{e.value:g}" if e else "1" for e in (old, new))
-        raise ValueError(
-            f"{place} adds up the cells of a grid, so that its result changes with their number "
-            f"({numbers}). Use a mean over the cells."
+        yield (
+            place,
+            f"adds up the cells of a grid, so that its result changes with their number "
+            f"({numbers}).",
+            "Use a mean over the cells",
         )
 
 
-def _check_sizes(before: Sequence[Sizes], after: Sequence[Sizes]) -> None:
-    """Raise ValueError at the first operation that takes more numbers but gives as many."""
+def _different_sizes(
+    before: Sequence[Sizes], after: Sequence[Sizes]
+) -> Iterator[tuple[str, str, str]]:
+    """Yield the same for every operation that takes more numbers but gives as many."""
     for old, new in zip(before, after, strict=False):
         if old.operation == new.operation and old.taken != new.taken and old.given == new.given:
-            place = f"{new.operation} in {new.module or 'the forward pass'}"
-            raise ValueError(
-                f"{place} takes {old.taken} → {new.taken} numbers and gives {new.given} at both "
-                "resolutions, and is not known to keep their values. Use a mean over the cells, or "
-                "adaptive pooling."
+            yield (
+                f"{new.operation} in {new.module or 'the forward pass'}",
+                f"takes {old.taken} → {new.taken} numbers and gives {new.given} at both "
+                "resolutions, and is not known to keep their values.",
+                "Use a mean over the cells, or adaptive pooling",
             )

@@ -1,7 +1,9 @@
 """The records of torchvision's and timm's networks: today's code gives the same counts."""
 
 import pytest
+import torch
 import zoo
+from torch import nn
 
 from mgcore.data.published import import_torchvision
 from mgcore.lab.pages.zoo import (
@@ -64,7 +66,8 @@ def test_families_are_summed():
     (row,) = zoo_table(results).rows
     assert list(row) == ["net", "2", "5", "1", "", "25%", "", "", "", "", "1"]
     assert zoo_counts(results) == {
-        "networks": 2, "results": 3, "refused": 1, "into": 0, "refined": 5, "fitted": 1, "copied": 0
+        "networks": 2, "results": 3, "refused": 1, "warned": 0, "into": 0, "refined": 5,
+        "fitted": 1, "copied": 0,
     }  # fmt: skip
 
 
@@ -73,8 +76,26 @@ def test_a_family_of_timm_is_its_module():
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_every_refusal_has_a_row_with_its_sentence(library):
+def test_every_refusal_and_warning_has_a_row_with_its_sentence(library):
     results = read_zoo(library)
-    rows = refusals_table(results).rows
-    assert [row[-1] for row in rows] == [r.refusal for r in results if r.refusal]
-    assert len(rows) == zoo_counts(results)["refused"]
+    rows, counts = refusals_table(results).rows, zoo_counts(results)
+    marked = [r for r in results if r.refusal or r.warning]
+    assert [row[-1] for row in rows] == [r.refusal or r.warning for r in marked]
+    assert [row[3] for row in rows].count("refused") == counts["refused"]
+    assert [row[3] for row in rows].count("accepted") == counts["warned"]
+
+
+def test_a_sum_over_cells_is_accepted_on_request_and_recorded_with_its_warning(monkeypatch):
+    class Sum(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 2, 3, padding=1)
+
+        def forward(self, x):
+            return self.conv(x).sum((2, 3))
+
+    monkeypatch.setattr(zoo, "build", lambda entry: Sum())
+    monkeypatch.setattr(zoo, "made_for", lambda entry, side: None)
+    result = zoo.result_of(zoo.Entry("sum", "classification", torch, 8), (2, 1))
+    assert result.warning.startswith("sum in the forward pass adds up") and not result.refusal
+    assert result.counts == {"refined": 1}

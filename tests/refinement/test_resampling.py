@@ -4,6 +4,7 @@ The oracle assembles R, K and P as dense matrices on periodic grids.  P and R ar
 subcells so small that both grids are unions of them.
 """
 
+import math
 from fractions import Fraction
 
 import pytest
@@ -353,6 +354,32 @@ class Window(nn.Module):
 
     def forward(self, x):
         return x.mean((1, 2, 3)) + self.table[self.index].mean()
+
+
+class Strided(nn.Module):
+    """A number for each cell behind two convolutions with stride, as LeViT has them."""
+
+    def __init__(self, side):
+        super().__init__()
+        self.side, self.biases = side, nn.Parameter(torch.rand(2, math.ceil(side / 4) ** 2))
+
+    def forward(self, x):
+        if x.shape[-1] != self.side:
+            raise ValueError("takes one size")
+        return x.mean((1, 2, 3)) + self.biases.mean()
+
+
+@pytest.mark.parametrize(("old", "new"), [(14, 28), (14, 18), (12, 24)])
+def test_the_last_cell_behind_strides_may_be_a_part_of_one(old, new):
+    model = Strided(old)
+    fine, report = refine(
+        model, (1, old, old), to=(new, new), into=Strided(new), return_report=True
+    )
+    sides = [math.ceil(n / 4) for n in (old, new)]
+    down = resampling_matrix(*sides).float()
+    expected = down @ model.biases.detach().view(2, sides[0], sides[0]) @ down.T
+    assert torch.allclose(fine.biases, expected.flatten(1), atol=1e-6)
+    assert report["biases"].done == "resampled"
 
 
 class WindowWithToken(nn.Module):

@@ -108,6 +108,41 @@ def test_an_operation_that_may_add_up_cells_is_refused_by_name(name, change):
         change(Net(UNKNOWN[name], nn.Linear(4, 2)), (1, 8, 12))
 
 
+@pytest.mark.parametrize("name", sorted((SUMS | UNKNOWN).keys() - {"kernel as large as the map"}))
+def test_a_change_of_the_sums_is_accepted_with_a_warning(name):
+    """On request; the warning stands at the caller's line, and the kernels change as ever."""
+    model = Net((SUMS | UNKNOWN)[name], nn.Linear(4, 2))
+    sentence = r"^\S+ in the forward pass (adds up|takes) .*Train the network again\.$"
+    with pytest.warns(UserWarning, match=sentence) as warned:
+        fine = refine(model, (1, 8, 12), sums="warn")
+    assert {one.filename for one in warned} == {__file__}
+    assert torch.equal(fine.conv.weight, refine_kernel(model.conv.weight.detach()))
+    assert fine(torch.rand(2, 1, 16, 24)).isfinite().all()
+
+
+def test_a_kernel_as_large_as_the_map_has_no_rule():
+    model = Net(UNKNOWN["kernel as large as the map"], nn.Linear(4, 2))
+    with pytest.raises(
+        ValueError, match=r"^the forward pass computes a kernel as large as its map"
+    ):
+        refine(model, (1, 8, 12), sums="warn")
+
+
+def test_sums_of_several_places_are_counted():
+    model = Net(
+        lambda x, head: head(x.sum((2, 3)).exp() + x.norm(dim=(2, 3)).exp()), nn.Linear(4, 2)
+    )
+    with pytest.warns(UserWarning, match=r"The same holds for 1 other operation\. Train"):
+        refine(model, (1, 8, 12), sums="warn")
+    with pytest.raises(ValueError, match=r"^sums must be 'raise' or 'warn', got 'ignore'\.$"):
+        refine(model, (1, 8, 12), sums="ignore")
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_network_without_sums_is_changed_without_a_warning():
+    refine(Net(lambda x, head: head(x.mean((2, 3))), nn.Linear(4, 2)), (1, 8, 12), sums="warn")
+
+
 MEANS = {
     "all class tokens": lambda x, head: rotated(x, head, 3),
     "no class token": lambda x, head: rotated(x, head, 0),

@@ -41,6 +41,8 @@ class Result:
         Median and maximum over the fitted layers, for kernels of white noise.
     refusal : str
         The sentence, or empty.
+    warning : str
+        The sentence where the network is accepted with ``sums="warn"`` alone, or empty.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Result:
     counts: dict[str, int] = field(default_factory=dict)
     residuals: list[float] = field(default_factory=list)
     refusal: str = ""
+    warning: str = ""
 
     @property
     def family(self) -> str:
@@ -82,14 +85,16 @@ def zoo_counts(results: list[Result]) -> dict[str, int]:
     Returns
     -------
     dict
-        "networks"; "results" and those "refused"; networks that need a second network, "into"; and
-        layers that were "refined", "fitted" and "copied", over all results.
+        "networks"; "results", of these those "refused" and those "warned" of; networks that need a
+        second network, "into"; and layers that were "refined", "fitted" and "copied", over all
+        results.
     """
     layers = sum((Counter(result.counts) for result in results), Counter[str]())
     return {
         "networks": len({(r.name, r.kind) for r in results}),
         "results": len(results),
         "refused": sum(bool(r.refusal) for r in results),
+        "warned": sum(bool(r.warning) for r in results),
         "into": len({(r.name, r.kind) for r in results if r.into}),
     } | {rule: layers[rule] for rule in ("refined", "fitted", "copied")}
 
@@ -126,12 +131,15 @@ def zoo_table(results: list[Result]) -> Table:
 
 
 def refusals_table(results: list[Result]) -> Table:
-    """Return a row for each transfer that was refused, with the sentence of the error."""
+    """Return a row for each transfer that is refused, or accepted with a warning alone."""
     return Table(
-        ["network", "family", "pixels", "sentence"],
+        ["network", "family", "pixels", "sums='warn'", "sentence"],
         [
-            [r.name, r.family, f"{r.before[-1]} → {r.after[-1]}", r.refusal]
-            for r in results if r.refusal
+            [
+                r.name, r.family, f"{r.before[-1]} → {r.after[-1]}",
+                "accepted" if r.warning else "refused", r.warning or r.refusal,
+            ]
+            for r in results if r.refusal or r.warning
         ],
-        "Refused transfers and the reason.",
+        "Transfers that are refused, or accepted with sums='warn' alone, and the reason.",
     )  # fmt: skip
