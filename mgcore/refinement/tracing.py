@@ -15,7 +15,7 @@ import inspect
 import itertools
 import math
 import warnings
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -63,6 +63,8 @@ CREATING = {
     aten.new_zeros, aten.new_ones, aten.new_full, aten.new_empty, aten.zeros_like, aten.ones_like,
     aten.full_like, aten.empty_like,
 }  # fmt: skip
+# Recurrences in one operation; on other devices they are a product for each step.
+RECURRENCES = {"mkldnn_rnn_layer", "_cudnn_rnn", "miopen_rnn"}
 HOOKS = ("_forward_pre_hooks", "_forward_hooks")
 
 
@@ -375,6 +377,8 @@ class Tracer(TorchDispatchMode):
             out = func(*args, **kwargs)
             if packet is aten.convolution:
                 self._note_convolution(args, out)
+            elif packet.__name__ in RECURRENCES:
+                self._note_recurrence(args[0], tensors)
             else:
                 self._follow_weights(packet, args, tensors, out)
         if packet is aten.cat:
@@ -528,6 +532,13 @@ class Tracer(TorchDispatchMode):
             )
         )
 
+    def _note_recurrence(self, x: Tensor, tensors: Sequence[Tensor]) -> None:
+        """Note a use of the matrices for each step of a recurrence over `x`, features last."""
+        steps = x.numel() // (BATCH * x.shape[-1])
+        for matrix in [w for w in tensors if w in self.names and w.ndim == 2] * steps:
+            name, shape = self.names[matrix][0], tuple(matrix.shape)
+            self.found.uses.append(Use(name, self.module, "dense", shape, None, count=shape[1]))
+
     def _note_tokens(self, parts: Sequence[Tensor], dim: int, out: Tensor) -> None:
         """Note where class tokens are put before or behind the cells of a grid."""
         dim %= out.ndim
@@ -654,12 +665,28 @@ def trace_both(
             "network of the same class that is made for the new size as into."
         ) from error
     if [(u.weight, u.kind) for u in before.uses] != [(u.weight, u.kind) for u in after.uses]:
-        raise ValueError(
-            f"model uses other layers at {new_shape} than at {old_shape}. Its forward pass must "
-            "not depend on the resolution."
-        )
+        raise ValueError(_other_layers(before, after, old_shape, new_shape))
     _check_sums(before, after, sums)
     return before, after
+
+
+def _other_layers(
+    before: Trace, after: Trace, old_shape: tuple[int, ...], new_shape: tuple[int, ...]
+) -> str:
+    """Return the sentence on a model that takes another path at another resolution."""
+    old, new = (Counter(use.weight for use in trace.uses) for trace in (before, after))
+    counts = [(name, old[name], new[name]) for name in old | new if old[name] != new[name]]
+    name, times, later = max(counts, key=lambda each: abs(each[2] - each[1]), default=("", 0, 0))
+    if name and times > 1 and later > 1:
+        return (
+            f"{name} is used {later} times at {new_shape} and {times} times at {old_shape}. A "
+            "recurrence along the cells of a grid has no rule; use a layer whose calls do not "
+            "follow from the size of its input."
+        )
+    return (
+        f"model uses other layers at {new_shape} than at {old_shape}. Its forward pass must not "
+        "depend on the resolution."
+    )
 
 
 def _advice(model: nn.Module) -> str:

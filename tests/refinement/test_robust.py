@@ -108,6 +108,32 @@ def test_an_operation_that_may_add_up_cells_is_refused_by_name(name, change):
         change(Net(UNKNOWN[name], nn.Linear(4, 2)), (1, 8, 12))
 
 
+class Recurrence(nn.Module):
+    """A recurrence along the cells of maps, or along their channels."""
+
+    def __init__(self, kind, cells):
+        super().__init__()
+        self.conv, self.cells = nn.Conv2d(1, 4, 3, padding=1), cells
+        self.rnn, self.head = kind(4 if cells else 1, 3, batch_first=True), nn.Linear(3, 2)
+
+    def forward(self, x):
+        maps = self.conv(x)
+        steps = maps.flatten(2).mT if self.cells else maps.mean((2, 3))[..., None]
+        return self.head(self.rnn(steps)[0].mean(1))
+
+
+@pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_a_recurrence_along_the_cells_is_refused_by_name(kind, device):
+    with torch.device(device):
+        model, other = Recurrence(kind, True), Recurrence(kind, False)
+    times = r"^rnn\.weight_.h_l0 is used 96 times at \(1, 8, 12\) and 24 times at \(1, 4, 6\)\."
+    with pytest.raises(ValueError, match=times):
+        refine(model, (1, 4, 6))
+    _, report = refine(other, (1, 4, 6), return_report=True)
+    assert report["conv.weight"].done == "refined" and report["rnn.weight_hh_l0"].done == "kept"
+
+
 @pytest.mark.parametrize("name", sorted((SUMS | UNKNOWN).keys() - {"kernel as large as the map"}))
 def test_a_change_of_the_sums_is_accepted_with_a_warning(name):
     """On request; the warning stands at the caller's line, and the kernels change as ever."""
