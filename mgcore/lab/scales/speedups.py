@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -184,6 +184,23 @@ def compare_with_fine_only(results: Results, rates: Mapping[str, float]) -> dict
             accuracies.size,
         )
     return compared
+
+
+def joined(results: Results, more: Results) -> list[Result]:
+    """Return results with the points of other strategies, which were run with the same seeds.
+
+    Raises
+    ------
+    ValueError
+        If the seeds differ.
+    """
+    seeds = [[one["seed"] for one in some] for some in (results, more)]
+    if seeds[0] != seeds[1]:
+        raise ValueError(f"The results have other seeds: {seeds[0]} and {seeds[1]}.")
+    return [
+        cast(Result, {**one, "points": [*one["points"], *other["points"]]})
+        for one, other in zip(results, more, strict=True)
+    ]
 
 
 def accuracy_difference(

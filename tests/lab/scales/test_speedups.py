@@ -9,6 +9,7 @@ from mgcore.lab.pages.across_scales import comparison_with_fine_only_table
 from mgcore.lab.scales.speedups import (
     accuracy_difference,
     compare_with_fine_only,
+    joined,
     mean_curve,
     pareto_front,
     speedup,
@@ -108,3 +109,17 @@ def test_points_on_the_front_are_not_dominated():
         "diverged": (np.array([0.5]), np.array([math.nan])),
     }
     assert pareto_front(points) == ["cheap", "good"]
+
+
+def test_strategies_that_were_run_apart_are_joined_by_seed():
+    of = [one | {"seed": seed} for seed, one in enumerate(results(2.0))]
+    more = [
+        {"seed": one["seed"], "points": [p | {"way": "joint"} for p in one["points"][4:]]}
+        for one in of
+    ]
+    both = joined(of, more)
+    assert [p["way"] for p in both[1]["points"]][3::4] == ["fine only", "copied", "joint"]
+    assert len(of[1]["points"]) == 8  # left as they are
+    assert speedup(both, "joint", "copied", 80.0).mean == pytest.approx(1.0)
+    with pytest.raises(ValueError, match=r"other seeds: \[0, 1, 2, 3\] and \[1, 2, 3\]"):
+        joined(of, more[1:])
