@@ -15,15 +15,26 @@ from mgcore.lab.scales.speedups import (
     accuracy_difference,
     compare_with_fine_only,
     curve,
+    joined,
     speedup,
     target_accuracy,
 )
-from mgcore.lab.scales.strategies import FILM_AXES, FILM_STRATEGIES, GALERKIN_VARIANTS
-from mgcore.lab.scales.tasks import DENOISING_TASKS, IMAGE_TASKS, TASKS, VARIANT_BUDGETS
+from mgcore.lab.scales.strategies import (
+    FILM_AXES,
+    FILM_STRATEGIES,
+    GALERKIN_VARIANTS,
+    LARGER_BATCH,
+)
+from mgcore.lab.scales.tasks import (
+    DENOISING_TASKS,
+    EQUAL_SCHEDULES,
+    IMAGE_TASKS,
+    TASKS,
+    VARIANT_BUDGETS,
+)
 
 ACROSS = ROOT / "book" / "records" / "across"
 NETWORKS = tuple(IMAGE_TASKS)
-NOT_RUN = {"thesis-decay", "pooled-decay"}  # expected in the commit 86ceb73; no seed is recorded
 
 
 def results(network):
@@ -33,9 +44,7 @@ def results(network):
 def test_every_task_has_its_seeds_with_the_rates_of_its_pilot():
     for network, task in TASKS.items():
         seeds = [one["seed"] for one in results(network)]
-        assert seeds == ([] if network in NOT_RUN else list(range(task.seeds))), network
-        if network in NOT_RUN:
-            continue
+        assert seeds == list(range(task.seeds)), network
         rates = work_grid.read_rates(ACROSS, network)
         for one in results(network):
             assert {p["way"]: p["rate"] for p in one["points"]} == rates
@@ -97,6 +106,31 @@ def test_no_way_with_films_is_clearly_cheaper_and_three_axes_are_too_many():
     assert ends["both, galerkin"][-1] < 20 < 80 < ends["time, galerkin"][-1]
     ahead = [ends[f"{where}, copy"][0] > ends["fine only"][0] for where in FILM_AXES]
     assert all(ahead)
+
+
+@pytest.mark.parametrize("name", EQUAL_SCHEDULES)
+def test_with_one_schedule_copied_kernels_are_ahead_and_the_others_reach_no_target(name):
+    found, rates = results(name), work_grid.read_rates(ACROSS, name)
+    compared = compare_with_fine_only(found, rates)
+    one = compared["copied"]
+    assert one.speedup.mean > 1.2 and one.ahead > one.runs / 2
+    assert (one.diverged > 0) == (name == "resnet-decay")
+    for strategy in ("Galerkin, bilinear", "multilevel, copied"):
+        assert compared[strategy].speedup.reached == 0
+
+
+@pytest.mark.parametrize("name", EQUAL_SCHEDULES)
+def test_the_rate_of_a_pilot_is_not_at_the_edge_of_its_grid(name):
+    rates = work_grid.read_rates(ACROSS, name)
+    assert not set(rates.values()) & {min(TASKS[name].rates), max(TASKS[name].rates)}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_larger_coarse_batch_needs_no_less_work(name):
+    fair = results(f"{name}-decay")
+    both = joined(fair, results(f"{name}-batch"))
+    found = speedup(both, LARGER_BATCH, "copied", target_accuracy(fair))
+    assert found.low < 1 and found.mean < 1.1
 
 
 @pytest.mark.parametrize("name", DENOISING_TASKS)
