@@ -16,7 +16,7 @@ CARDS = (
     ("fig-gap-mechanism", "Why sharp digits fail", "One frequency, from image to answer."),
     ("fig-method-parts", "Move a network", "One kernel, copied and refined."),
     ("fig-multigrid-steps", "Multigrid from the start", "Two grids, one error."),
-    ("fig-across-thesis", "Does it pay?", "Accuracy at equal work."),
+    ("fig-across-fair-thesis", "Does it pay?", "Accuracy at equal work."),
 )
 
 
