@@ -9,11 +9,18 @@ from mgcore.lab.pages.tables import Table
 from mgcore.lab.scales.speedups import Comparison, Speedup
 
 
-def speedup_text(one: Speedup) -> str:
-    """Return a factor with its interval, and the number of seeds where not all of them count."""
+def speedup_text(one: Speedup, count: bool = True) -> str:
+    """Return a factor with its interval, and the number of seeds where not all of them count.
+
+    Parameters
+    ----------
+    one : Speedup
+    count : bool
+        Whether the number stands behind a factor.
+    """
     if math.isnan(one.mean):
         return f"reached by {one.reached} of {one.seeds}"
-    some = "" if one.reached == one.seeds else f"\n({one.reached} of {one.seeds} seeds)"
+    some = "" if one.reached == one.seeds or not count else f"\n({one.reached} of {one.seeds} seeds)"
     return f"{one.mean:.2f}\n({one.low:.2f} to {one.high:.2f}){some}"
 
 
@@ -32,7 +39,7 @@ def comparison_with_fine_only_table(
     for heading, compared in tasks.items():
         for strategy, one in compared.items():
             rows.append([
-                heading, strategy, f"{one.rate:g}", speedup_text(one.speedup),
+                heading, strategy, f"{one.rate:g}", speedup_text(one.speedup, count=False),
                 f"{one.speedup.reached} of {one.speedup.seeds}",
                 f"{one.ahead} of {one.runs}", f"{one.diverged} of {one.runs}",
             ])  # fmt: skip
