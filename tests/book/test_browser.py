@@ -24,6 +24,13 @@ PAGES = sorted(p.relative_to(HTML).as_posix() for p in HTML.glob("book/*.html"))
 WIDTHS, THEMES = (1280, 390), ("light", "dark")
 COLOURS = ["color-contrast", "link-in-text-block"]
 # Ends when the keyboard can reach every output that scrolls, or after 5 s: axe-core then complains.
+# Captions that are narrower than their table, or below its header: their first words.
+CAPTIONS = """() => [...document.querySelectorAll("div.cell_output table caption")].filter((e) => {
+    const box = e.getBoundingClientRect(), header = e.parentElement.querySelector("thead");
+    if (!box.width || !header) return false;  // folded away
+    const table = header.getBoundingClientRect();
+    return box.width < Math.min(250, table.width - 2) || box.bottom > table.top + 1;
+}).map((e) => e.textContent.slice(0, 60))"""
 REACHABLE = """async () => {
     const late = () => [...document.querySelectorAll("div.output.text_html")]
         .some((e) => e.scrollWidth > e.clientWidth && e.tabIndex !== 0);
@@ -134,6 +141,7 @@ class Visit:
         self.page.evaluate(SETTLED)  # colours change over a moment
         self.where, self.width = f"{theme}, {width} px: ", width
         assert self.page.evaluate("document.documentElement.scrollWidth") <= width, self.where
+        assert self.page.evaluate(CAPTIONS) == [], self.where
 
     def judge(self, *arguments) -> None:
         self.complaints += [self.where + found for found in judge(self.page, *arguments)]
