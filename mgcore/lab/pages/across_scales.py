@@ -20,7 +20,8 @@ def speedup_text(one: Speedup, count: bool = True) -> str:
     """
     if math.isnan(one.mean):
         return f"reached by {one.reached} of {one.seeds}"
-    some = "" if one.reached == one.seeds or not count else f"\n({one.reached} of {one.seeds} seeds)"
+    counted = count and one.reached < one.seeds
+    some = f"\n({one.reached} of {one.seeds} seeds)" if counted else ""
     return f"{one.mean:.2f}\n({one.low:.2f} to {one.high:.2f}){some}"
 
 
