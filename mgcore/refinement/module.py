@@ -104,7 +104,8 @@ def refine(
         time, rows, columns), ``axes=(1, 2)`` refines space and ``axes=(0,)`` time.  Not with `to`.
     sums : {"raise", "warn"}
         What to do if the network adds up the cells of a grid where they become more or fewer, so
-        that its result changes with their number.  Attention with a bias behind the softmax does.
+        that its result changes with their number, or leaves cells out.  Attention with a bias
+        behind the softmax does the former.
     statistics : Tensor (count, channels, *grid) or iterable of batches, optional
         Inputs at the new resolution, on which the running statistics of batch and instance
         normalisation are estimated anew; by default they are kept.  A batch is a tensor, or a

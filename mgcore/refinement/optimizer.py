@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import torch
@@ -32,7 +32,8 @@ def transfer_optimizer(
     model, result : Module
         The network before and after.
     change : callable
-        From `model` to `result`: the call of :func:`mgcore.refine` or :func:`mgcore.coarsen`.
+        From `model` to `result`: the call of :func:`mgcore.refine` or :func:`mgcore.coarsen`,
+        without `report`, `return_report` and `statistics`.  It is called on copies of `model`.
 
     Returns
     -------
@@ -41,15 +42,19 @@ def transfer_optimizer(
 
     Raises
     ------
+    TypeError
+        If `change` does not return a network.
     ValueError
-        If `optimizer` holds a parameter that `model` does not, or `result` and `model` are not the
-        same network at two sizes.
+        If `optimizer` holds a parameter that `model` does not, keeps parameters elsewhere than in
+        its groups (LBFGS), or `change` does not lead from `model` to networks of the sizes of
+        `result`.
 
     Notes
     -----
-    A weight whose numbers did not change keeps its state.  Of a weight that changed, the momentum
-    of SGD changes by the same linear map as the weight, since it is a step of the weight.  The
-    second moments of Adam and others have no such map: there the state of the weight starts anew.
+    A weight that does not change keeps its state.  Of a weight that changes, the momentum of SGD
+    changes by the same linear map as the weight, since it is a step of the weight.  The state of
+    other optimizers, such as the second moments of Adam, has no such map: there the state of the
+    weight starts anew.
     A learning-rate schedule holds its optimizer; make it anew.
 
     An average of weights needs no rule: ``refine`` takes a ``torch.optim.swa_utils.AveragedModel``
@@ -80,43 +85,77 @@ def transfer_optimizer(
                 f"optimizer holds a parameter of shape {tuple(parameter.shape)} that is none of "
                 "model. Give the network whose parameters it was made with."
             )
-    velocities = _changed_velocities(optimizer, model, change)
+    for attribute, value in vars(optimizer).items():
+        if attribute != "param_groups" and isinstance(value, list) and _holds(value, names):
+            raise ValueError(
+                f"{type(optimizer).__name__} keeps parameters in {attribute}, and cannot be "
+                "transferred. Make a new one for result."
+            )
     other = copy.copy(optimizer)
+    # Copied by hand: an optimizer's own copy leaves out its hooks and attributes of subclasses.
+    other.__dict__ = {**vars(optimizer), "defaults": copy.deepcopy(optimizer.defaults)}
     other.param_groups = [
-        {**group, "params": [new[names[p]] for p in group["params"]]}
+        {
+            name: [new[names[p]] for p in value] if name == "params" else copy.deepcopy(value)
+            for name, value in group.items()
+        }
         for group in optimizer.param_groups
     ]
     other.state = defaultdict(dict)
+    if not optimizer.state:
+        return other
+    changed, velocities = _changes(optimizer, model, new, change)
     for parameter, state in optimizer.state.items():
         name = names[parameter]
-        if parameter.shape == new[name].shape and torch.equal(parameter, new[name]):
+        if name not in changed:
             other.state[new[name]] = copy.deepcopy(state)
-        elif _is_velocity(state):
+        elif isinstance(optimizer, torch.optim.SGD) and state.get(VELOCITY) is not None:
             other.state[new[name]] = {VELOCITY: velocities[name]}
     return other
 
 
-def _is_velocity(state: dict[str, Any]) -> bool:
-    """Return whether the state of a parameter is its momentum and nothing else."""
-    held = {name for name, value in state.items() if isinstance(value, Tensor)}
-    return held == {VELOCITY}
+def _holds(values: list[Any], names: dict[Tensor, str]) -> bool:
+    """Return whether a list holds parameters."""
+    return any(isinstance(value, Tensor) and value in names for value in values)
 
 
-def _changed_velocities(
+def _changes(
     optimizer: torch.optim.Optimizer,
     model: nn.Module,
+    new: Mapping[str, Tensor],
     change: Callable[[nn.Module], nn.Module],
-) -> dict[str, Tensor]:
-    """Return the momentum of every weight, changed as the weight, by name."""
-    if not any(_is_velocity(state) for state in optimizer.state.values()):
-        return {}
-    moving = copy_model(model)  # its weights are the momentum
-    with torch.no_grad():
-        pairs = zip(model.parameters(), moving.parameters(), strict=True)
-        for parameter, velocity in pairs:
-            state = optimizer.state.get(parameter, {})
-            velocity.copy_(state[VELOCITY]) if _is_velocity(state) else velocity.zero_()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # given when the weights were changed
-        changed = change(moving)
-    return {name: weight.detach().clone() for name, weight in changed.named_parameters()}
+) -> tuple[set[str], dict[str, Tensor]]:
+    """Return the names of the weights that change, and the momentum of every weight, changed.
+
+    The map of a weight is linear and does not depend on its numbers, so it is applied to others.
+    """
+
+    def applied(numbers: Callable[[nn.Parameter], Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+        probe = copy_model(model)
+        with torch.no_grad():
+            for parameter, its in zip(model.parameters(), probe.parameters(), strict=True):
+                its.copy_(numbers(parameter))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # given when the weights were changed
+            result = change(probe)
+        if not isinstance(result, nn.Module):
+            raise TypeError(f"change returns a {type(result).__name__}, not a network.")
+        old, after = dict(probe.named_parameters()), dict(result.named_parameters())
+        for name, weight in new.items():
+            if name not in after or after[name].shape != weight.shape:
+                raise ValueError(
+                    f"change does not give {name} the shape {tuple(weight.shape)} that it has in "
+                    "result. Pass the call that made result."
+                )
+        return {name: (old[name].detach(), after[name].detach()) for name in new}
+
+    def velocity(parameter: nn.Parameter) -> Tensor:
+        found = optimizer.state.get(parameter, {}).get(VELOCITY)
+        return torch.zeros_like(parameter) if found is None else found
+
+    generator = torch.Generator().manual_seed(0)
+    random = applied(lambda p: torch.rand(p.shape, generator=generator).to(p) + 1)
+    changed = {n for n, (a, b) in random.items() if a.shape != b.shape or not torch.equal(a, b)}
+    if not isinstance(optimizer, torch.optim.SGD):
+        return changed, {}
+    return changed, {name: after.clone() for name, (_, after) in applied(velocity).items()}

@@ -308,16 +308,16 @@ def of_convolution(
 def _of_patches(use: Use, other: Use, prolongation: str) -> Change:
     """Decide on a convolution whose kernel is larger or smaller in the network that is given."""
     d = len(use.stride)
-    if not use.weight:
+    patches = all(
+        u.shape[2:] == u.stride and set(u.dilation) == {1} and u.kind == "convolution"
+        for u in (use, other)
+    )
+    if not use.weight and not patches:
         raise ValueError(
             f"{use.module or 'the forward pass'} computes a kernel as large as its map, of shape "
             f"{use.shape} and at the new resolution {other.shape}, which adds up the cells. Use a "
             "mean over the cells, or adaptive pooling."
         )
-    patches = all(
-        u.shape[2:] == u.stride and set(u.dilation) == {1} and u.kind == "convolution"
-        for u in (use, other)
-    )
     if use.shape[:2] != other.shape[:2] or not patches:
         raise ValueError(
             f"{use.weight} has the shape {use.shape} in model and {other.shape} in into. Only "
@@ -409,7 +409,7 @@ def _patch_grids(
 
     The last patch may be a part of one, as behind convolutions with stride and padding.
     """
-    for d, part in itertools.product((len(old_grid), len(old_grid) - 1), (False, True)):
+    for part, d in itertools.product((False, True), (len(old_grid), len(old_grid) - 1)):
         # Of films, d is also tried for the patches of one frame.
         for patch in range(1, min(old_grid[-d:]) + 1):
             more = part * (patch - 1)

@@ -17,7 +17,7 @@ import math
 import warnings
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import torch
@@ -63,8 +63,10 @@ CREATING = {
     aten.new_zeros, aten.new_ones, aten.new_full, aten.new_empty, aten.zeros_like, aten.ones_like,
     aten.full_like, aten.empty_like,
 }  # fmt: skip
-# Recurrences in one operation; on other devices they are a product for each step.
-RECURRENCES = {"mkldnn_rnn_layer", "_cudnn_rnn", "miopen_rnn"}
+# Recurrences in one operation, with the place of the argument batch_first (none: the first axis is
+# that of the steps).  On other devices they are a product for each step.
+RECURRENCES: dict[str, int | None] = {"mkldnn_rnn_layer": None, "_cudnn_rnn": 10, "miopen_rnn": 8}
+WRITING = {aten.fill_, aten.zero_, aten.copy_}  # into the cells of a slice
 HOOKS = ("_forward_pre_hooks", "_forward_hooks")
 
 
@@ -154,7 +156,10 @@ class Event:
 
 @dataclass(frozen=True)
 class Sizes:
-    """How many numbers an operation takes and gives that is not known to keep their values."""
+    """How much an operation takes and gives that is not known to keep values.
+
+    Numbers; of a slice, cells along its axis.
+    """
 
     taken: int
     given: int
@@ -325,6 +330,7 @@ class Tracer(TorchDispatchMode):
         self.scaled = WeakTensorKeyDictionary()  # activations whose factor is not 1
         self.tokens = WeakTensorKeyDictionary()  # cells beside class tokens: (axis, its factors)
         self.prefixes: set[int] = set()  # numbers of class tokens that were put before cells
+        self.cuts = WeakTensorKeyDictionary()  # slices of maps: their place in found.sizes
         self.constants = WeakTensorKeyDictionary()  # made from the sizes of activations alone
         self.grid_axes = 0
         self.modules: list[str] = []
@@ -378,7 +384,9 @@ class Tracer(TorchDispatchMode):
             if packet is aten.convolution:
                 self._note_convolution(args, out)
             elif packet.__name__ in RECURRENCES:
-                self._note_recurrence(args[0], tensors)
+                batch_first = RECURRENCES[packet.__name__]
+                axis = 1 if batch_first is not None and args[batch_first] else 0
+                self._note_recurrence(args[0].shape[axis], tensors)
             else:
                 self._follow_weights(packet, args, tensors, out)
         if packet is aten.cat:
@@ -468,8 +476,30 @@ class Tracer(TorchDispatchMode):
             cut = layout is not None and has_grid((layout[axis],))  # cells of maps are left out
             # Nothing, one cell such as a token, or all the tokens that were put before the cells.
             known = given < 2 or (given in self.prefixes and not start and not cut)
+        if packet in WRITING or packet is aten.cat:
+            self._forgive_cuts(packet, args, activations, out)
         if not (known or weighted):
+            if packet is aten.slice:
+                self.cuts[out] = len(self.found.sizes)
             self.found.sizes.append(Sizes(taken, given, name.strip("_"), self.module))
+        if packet is aten.flip and args[0] in self.cuts:
+            self.cuts[out] = self.cuts[args[0]]
+
+    def _forgive_cuts(
+        self, packet: Any, args: Sequence, activations: Sequence[Tensor], out: Tensor
+    ) -> None:
+        """Forget slices that lose no cell: cells are written there, or put beside all others.
+
+        This is how a network pads its maps by itself.
+        """
+        dim = args[1] if packet is aten.cat and len(args) > 1 else 0
+        for x in args[:1] if packet in WRITING else activations:
+            place = self.cuts.get(x)
+            if place is None:
+                continue
+            cut = self.found.sizes[place]
+            if packet in WRITING or out.shape[dim] >= cut.taken:
+                self.found.sizes[place] = replace(cut, taken=0)
 
     def _note_scale(self, cause: Scaled) -> None:
         event = Event("scale", cause.factor, cause.operation, cause.module)
@@ -532,9 +562,8 @@ class Tracer(TorchDispatchMode):
             )
         )
 
-    def _note_recurrence(self, x: Tensor, tensors: Sequence[Tensor]) -> None:
-        """Note a use of the matrices for each step of a recurrence over `x`, features last."""
-        steps = x.numel() // (BATCH * x.shape[-1])
+    def _note_recurrence(self, steps: int, tensors: Sequence[Tensor]) -> None:
+        """Note a use of the matrices for each step of a recurrence."""
         for matrix in [w for w in tensors if w in self.names and w.ndim == 2] * steps:
             name, shape = self.names[matrix][0], tuple(matrix.shape)
             self.found.uses.append(Use(name, self.module, "dense", shape, None, count=shape[1]))
@@ -680,8 +709,8 @@ def _other_layers(
     if name and times > 1 and later > 1:
         return (
             f"{name} is used {later} times at {new_shape} and {times} times at {old_shape}. A "
-            "recurrence along the cells of a grid has no rule; use a layer whose calls do not "
-            "follow from the size of its input."
+            "recurrence along the cells of a grid, or a loop whose length follows from their "
+            "number, has no rule. Use a layer that is called equally often."
         )
     return (
         f"model uses other layers at {new_shape} than at {old_shape}. Its forward pass must not "

@@ -8,6 +8,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from mgcore import coarsen, refine
+from mgcore.kernels import refine_kernel
 from mgcore.refinement.optimizer import transfer_optimizer
 
 SHAPE = (1, 8, 8)
@@ -98,6 +99,49 @@ def test_another_network_is_refused():
         transfer_optimizer(SGD(small().parameters()), model, fine, change)
     with pytest.raises(ValueError, match=r"^model and result hold weights of other names"):
         transfer_optimizer(SGD(model.parameters()), model, nn.Linear(2, 2), change)
+    optimizer = trained(SGD, model)
+    with pytest.raises(ValueError, match=r"^change does not give 4\.weight the shape \(4, 768\)"):
+        transfer_optimizer(optimizer, model, fine, partial(change, to=(12, 12)))
+    with pytest.raises(TypeError, match=r"^change returns a tuple"):
+        transfer_optimizer(optimizer, model, fine, partial(change, return_report=True))
+
+
+def test_an_optimizer_that_keeps_parameters_elsewhere_is_refused():
+    model = small()
+    with pytest.raises(ValueError, match=r"^LBFGS keeps parameters in _params"):
+        transfer_optimizer(torch.optim.LBFGS(model.parameters()), model, refine(model, SHAPE), None)
+
+
+def test_a_weight_of_zeros_changes_its_momentum_all_the_same():
+    model = small()
+    nn.init.zeros_(model[0].weight)
+    optimizer = trained(partial(torch.optim.SGD, lr=0.0, momentum=0.9), model)
+    change = partial(refine, input_shape=SHAPE)
+    fine = change(model)
+    found = transfer_optimizer(optimizer, model, fine, change).state[fine[0].weight]
+    old = optimizer.state[model[0].weight]["momentum_buffer"]
+    assert torch.allclose(found["momentum_buffer"], refine_kernel(old), atol=1e-6)
+
+
+def test_a_subclass_keeps_its_attributes_and_hooks_and_its_own_learning_rate():
+    class Clipped(torch.optim.SGD):
+        def __init__(self, *arguments, clip, **options):
+            super().__init__(*arguments, **options)
+            self.clip = clip
+
+    calls = []
+    model = small()
+    optimizer = trained(partial(Clipped, lr=torch.tensor(0.1), momentum=0.9, clip=2.0), model)
+    optimizer.register_step_pre_hook(lambda *_: calls.append(1))
+    change = partial(refine, input_shape=SHAPE)
+    fine = change(model)
+    other = transfer_optimizer(optimizer, model, fine, change)
+    assert other.clip == 2.0
+    other.param_groups[0]["lr"].mul_(0.5)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.1)
+    fine(torch.rand(2, 1, 16, 16)).sum().backward()
+    other.step()
+    assert calls == [1]
 
 
 def test_an_average_of_weights_is_refined_like_its_network():

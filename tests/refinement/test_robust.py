@@ -108,6 +108,50 @@ def test_an_operation_that_may_add_up_cells_is_refused_by_name(name, change):
         change(Net(UNKNOWN[name], nn.Linear(4, 2)), (1, 8, 12))
 
 
+def written(x):
+    x = x.clone()
+    x[..., :2] = 0
+    return x
+
+
+@pytest.mark.parametrize(
+    "pad",
+    [
+        lambda x: torch.cat([x[..., -2:], x, x[..., :2]], -1),
+        lambda x: torch.cat([x[..., :2].flip(-1), x], -1),
+        lambda x: torch.cat([x[..., -2:], x[..., :-2]], -1),
+        written,
+    ],
+    ids=["periodic", "mirror", "roll", "zeros at a border"],
+)
+def test_borders_that_a_network_makes_by_itself_lose_no_cell(pad):
+    model = Net(lambda x, head: head(pad(x).mean((2, 3))), nn.Linear(4, 2))
+    assert torch.equal(refine(model, (1, 8, 12)).conv.weight, refine_kernel(model.conv.weight))
+    two = Net(lambda x, head: head(torch.cat([x[..., :2], x[..., -2:]], -1).mean((2, 3))),
+              nn.Linear(4, 2))  # fmt: skip
+    with pytest.raises(ValueError, match=r"^slice in the forward pass takes 12 → 24 numbers"):
+        refine(two, (1, 8, 12))
+
+
+class Frames(nn.Module):
+    """A recurrence over the frames of a film, cell by cell."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.conv, self.rnn = nn.Conv3d(1, 4, 3, padding=1), kind(4, 3, batch_first=True)
+
+    def forward(self, x):
+        maps = self.conv(x).permute(0, 3, 4, 2, 1)
+        steps = maps.reshape(-1, *maps.shape[3:])
+        return self.rnn(steps)[0][:, -1].view(len(x), -1, 3).mean(1)
+
+
+@pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
+def test_a_recurrence_over_frames_is_accepted_where_space_alone_changes(kind):
+    _, report = refine(Frames(kind), (1, 5, 6, 6), axes=(1, 2), return_report=True)
+    assert report["conv.weight"].done == "refined"
+
+
 class Recurrence(nn.Module):
     """A recurrence along the cells of maps, or along their channels."""
 
@@ -146,6 +190,7 @@ def test_a_change_of_the_sums_is_accepted_with_a_warning(name):
     assert fine(torch.rand(2, 1, 16, 24)).isfinite().all()
 
 
+@pytest.mark.filterwarnings("ignore:convolution in the forward pass takes")
 def test_a_kernel_as_large_as_the_map_has_no_rule():
     model = Net(UNKNOWN["kernel as large as the map"], nn.Linear(4, 2))
     with pytest.raises(

@@ -40,12 +40,13 @@ def comparison_with_fine_only_table(
     for heading, compared in tasks.items():
         for strategy, one in compared.items():
             rows.append([
-                heading, strategy, f"{one.rate:g}", speedup_text(one.speedup, count=False),
-                f"{one.speedup.reached} of {one.speedup.seeds}",
+                heading, strategy, f"{one.rate:g}",
+                "" if math.isnan(one.speedup.mean) else speedup_text(one.speedup, count=False),
+                f"{one.reached} of {one.speedup.seeds}", str(one.speedup.reached),
                 f"{one.ahead} of {one.runs}", f"{one.diverged} of {one.runs}",
             ])  # fmt: skip
     return Table(
         ["network", "strategy", "rate", "times less work\nthan fine only", "reached,\nseeds",
-         "more accurate\nthan fine only", "diverged"],
+         "seeds\nin factor", "more accurate\nthan fine only", "diverged"],
         rows, caption,
     )  # fmt: skip

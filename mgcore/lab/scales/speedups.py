@@ -147,12 +147,15 @@ class Comparison(NamedTuple):
         Against the fine grid alone.
     rate : float
         The learning rate that the pilot chose.
+    reached : int
+        Seeds with which this strategy reaches the accuracy.
     ahead, diverged, runs : int
         How many of its runs are more accurate than the fine grid alone, and how many diverged.
     """
 
     speedup: Speedup
     rate: float
+    reached: int
     ahead: int
     diverged: int
     runs: int
@@ -179,6 +182,7 @@ def compare_with_fine_only(results: Results, rates: Mapping[str, float]) -> dict
         compared[strategy] = Comparison(
             speedup(results, strategy, "fine only", target, level),
             rates[strategy],
+            int((accuracies >= target).any(axis=1).sum()),
             int((accuracies > alone).sum()),
             int(np.isnan(accuracies).sum()),
             accuracies.size,

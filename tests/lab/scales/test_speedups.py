@@ -70,13 +70,21 @@ def test_a_strategy_beside_the_fine_grid_alone():
     assert one.rate == 0.3 and (one.ahead, one.diverged, one.runs) == (15, 1, 16)
     (row,) = comparison_with_fine_only_table({"network": compared}, "Caption.").rows
     assert row[:3] == ["network", "copied", "0.3"] and row[3].startswith("2.00\n(")
-    assert row[4:] == ["4 of 4", "15 of 16", "1 of 16"]
+    assert row[4:] == ["4 of 4", "4", "15 of 16", "1 of 16"]
     for seed, result in enumerate(found):
         result["points"] += [{**point, "way": "again"} for point in result["points"][:4]]
         result["points"][5]["accuracy"] += seed / 2
     one = compare_with_fine_only(found, rates)["copied"]
     two = compare_with_fine_only(found, {**rates, "again": 0.3})["copied"].speedup
     assert two.low < one.speedup.low and two.mean == one.speedup.mean
+
+
+def test_a_strategy_reaches_an_accuracy_whether_or_not_the_fine_grid_does():
+    found = results(2.0)
+    for point in found[0]["points"][:4]:
+        point["accuracy"] = 10.0
+    one = compare_with_fine_only(found, {"fine only": 0.1, "copied": 0.3})["copied"]
+    assert (one.reached, one.speedup.reached, one.speedup.seeds) == (4, 3, 4)
 
 
 def test_the_difference_of_accuracies_is_paired_by_seed():
