@@ -1,14 +1,19 @@
-"""Build the website from the executed chapters: every page, with warnings as errors."""
+"""Build the website from the executed chapters: every page, with warnings as errors.
+
+A site is built again where something has changed that decides its pages.
+"""
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import re
 import shutil
 import subprocess
 import sys
 from html import escape
+from importlib.metadata import distributions
 from pathlib import Path
 
 import editions
@@ -60,6 +65,17 @@ def complaints(output: list[str], source: Path) -> str:
     return "\n".join(kept or [line.rstrip() for line in output[-20:]])
 
 
+def fingerprint(source: Path) -> str:
+    """Return the SHA-256 over everything that decides the pages: sources, tools and packages."""
+    packages = sorted(f"{found.name} {found.version}" for found in distributions())
+    digest = hashlib.sha256(repr([sys.version_info[:3], packages]).encode())
+    for folder, pattern in ((source, "**/*"), (ROOT / "book" / "tools", "*.py")):
+        for file in sorted(file for file in folder.glob(pattern) if file.is_file()):
+            content = hashlib.sha256(file.read_bytes()).hexdigest()
+            digest.update(f"{file.relative_to(folder)} {content}\n".encode())
+    return digest.hexdigest()
+
+
 def build(executed: Path, output: Path, edition: str = "book") -> Path:
     """Build the site and return its first page.
 
@@ -82,6 +98,10 @@ def build(executed: Path, output: Path, edition: str = "book") -> Path:
     failed, work = html.with_name("html-failed"), output / "_build" / "building"
     built = work / "_build" / "html"
     gather(executed, source, edition)
+    stamp, current = html.with_name("html.sha256"), fingerprint(source)
+    if (html / "index.html").exists() and stamp.exists() and stamp.read_text() == current:
+        return html / "index.html"
+    stamp.unlink(missing_ok=True)
     shutil.rmtree(html, ignore_errors=True)
     shutil.rmtree(failed, ignore_errors=True)
     shutil.rmtree(work, ignore_errors=True)
@@ -118,11 +138,12 @@ def build(executed: Path, output: Path, edition: str = "book") -> Path:
             f"The site was not built: it lacks {', '.join(missing)}, and Sphinx gave no reason. "
             f"Its output ends with:\n{complaints(lines, source)}"
         )
-    polish(built)
+    polish(built, source)
     play.write_stages(built, edition)
     if "/" in notebooks.pages()[0]:
         write_entrance(built)
     built.rename(html)  # last, so that an interrupted build leaves no half-finished site
+    stamp.write_text(current)
     return html / "index.html"
 
 

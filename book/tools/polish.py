@@ -6,18 +6,22 @@ where the theme no longer has what is changed.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html as markup
 import io
 import re
 from collections.abc import Callable
 from pathlib import Path
 
+import notebooks
 from notebooks import ROOT
 from PIL import Image
 
 IMAGE = re.compile(r"<img\b[^>]*>")
 # A figure, and the link to its file that Sphinx puts around some.
 FILE = re.compile(r'((?:src|href)="[^"]*?_images/([^"/]+))\.png"')
+PHONE = "screen and (max-width: 600px)"  # where a figure is shown as it is drawn for a phone
 LAZY = '<img loading="lazy"'
 SIDEBAR = '<div id="pst-primary-sidebar" '
 # The arrow in the contents that unfolds the pages below one; the theme gives it no name.
@@ -37,14 +41,21 @@ COMMENT = re.compile(r"^[ \t]*/\*(?:(?!\*/).)*\*/[ \t]*\n", re.M | re.S)
 NOTICE = re.compile(r"Apache|CC0|MIT|licen[cs]e", re.I)
 
 
-def polish(html: Path) -> None:
+def polish(html: Path, source: Path | None = None) -> None:
     """Improve the site in `html`, in place.
+
+    Parameters
+    ----------
+    html : Path
+    source : Path, optional
+        What the site was built from; figures of its notebooks are shown narrow on phones.
 
     Raises
     ------
     SystemExit
         Where the theme has changed so that nothing is found to improve.
     """
+    narrow = write_narrow(source, html / "_images") if source else {}
     smaller = {file.stem for file in (html / "_images").glob("*.png") if lighten(file)}
     pages = [file for file in html.rglob("*.html") if "_static" not in file.relative_to(html).parts]
     used: set[str] = set(ICONS_ADDED_BY_SCRIPTS)
@@ -56,7 +67,7 @@ def polish(html: Path) -> None:
         text = text.replace(SIDEBAR, SIDEBAR + 'role="complementary" aria-label="Book" ')
         text = text.replace(OPENER, OPENER.replace(">", f' aria-label="{BELOW}">', 1))
         text = text.replace(REFERENCE, ENTRY)
-        text = FILE.sub(_file(smaller), IMAGE.sub(_patient, text))
+        text = FILE.sub(_file(smaller), IMAGE.sub(_patient(narrow), text))
         if 'class="math' not in text:  # Sphinx keeps it where a formula was cut from a page
             text = MATHJAX.sub("", text)
         text = text.replace("</title>", "</title>" + description(text), 1)
@@ -126,9 +137,45 @@ def _file(smaller: set[str]) -> Callable[[re.Match[str]], str]:
     return rename
 
 
-def _patient(image: re.Match[str]) -> str:
-    """Let an image wait until the reader comes near it."""
-    return image[0] if " loading=" in image[0] else image[0].replace("<img", LAZY, 1)
+def write_narrow(source: Path, images: Path) -> dict[str, tuple[int, int]]:
+    """Write what figures look like on a phone beside their files, as ``NAME-narrow.webp``.
+
+    Returns
+    -------
+    dict
+        Width and height in pixels of the narrow picture, by the name of the figure's file.
+    """
+    sizes = {}
+    for file in sorted(source.glob("book/*.ipynb")):
+        for output in (o for cell in notebooks.read(file).cells for o in cell.get("outputs", [])):
+            wide = output.get("data", {}).get("image/png")
+            drawn = output.get("metadata", {}).get("image/png", {}).get("narrow")
+            if not wide or not drawn:
+                continue
+            # MyST-NB names a picture by the hash of its bytes.
+            name = hashlib.sha256(base64.b64decode(wide)).hexdigest()
+            if (images / f"{name}.png").exists():
+                picture = base64.b64decode(drawn)
+                (images / f"{name}-narrow.webp").write_bytes(picture)
+                sizes[name] = Image.open(io.BytesIO(picture)).size
+    return sizes
+
+
+def _patient(narrow: dict[str, tuple[int, int]]) -> Callable[[re.Match[str]], str]:
+    """Return what lets an image wait until the reader comes near it, narrow on a phone."""
+
+    def change(match: re.Match[str]) -> str:
+        image = match[0] if " loading=" in match[0] else match[0].replace("<img", LAZY, 1)
+        found = re.search(r'src="([^"]*?_images/([^"/]+))\.png"', image)
+        if not found or found[2] not in narrow:
+            return image
+        width, height = narrow[found[2]]
+        return (
+            f'<picture><source media="{PHONE}" srcset="{found[1]}-narrow.webp" '
+            f'width="{width}" height="{height}">{image}</picture>'
+        )
+
+    return change
 
 
 def keep_icons(script: Path, used: set[str]) -> None:

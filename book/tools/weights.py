@@ -29,13 +29,18 @@ def ours(html: Path, file: Path) -> bool:
 def weigh(html: Path, page: Path) -> dict[str, int]:
     """Return the bytes of a page and of everything ours that it loads, by file, heaviest first.
 
-    Pictures that are only loaded when a reader comes near them count like all others.
+    Pictures that are only loaded when a reader comes near them count like all others.  Figures are
+    loaded either all wide or all narrow, and the heavier of both counts.
     """
     files = {page}
     for address in Page(page).loads:
         found = target(page, address.partition("?")[0])
         if found and found[0].exists() and ours(html, found[0]):
             files.add(found[0])
+    narrow = {file for file in files if file.stem.endswith("-narrow")}
+    names = {file.stem.removesuffix("-narrow") for file in narrow}
+    wide = {file for file in files if file.stem in names}
+    files -= min(wide, narrow, key=lambda some: sum(map(size, some)))
     sizes = {file.relative_to(html).as_posix(): size(file) for file in files}
     return dict(sorted(sizes.items(), key=lambda item: -item[1]))
 

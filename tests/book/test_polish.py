@@ -1,8 +1,12 @@
 """What is done to the built site, on a small one made for the test."""
 
+import base64
+import hashlib
+import io
 import re
 
 import pytest
+from nbformat import v4
 from PIL import Image
 from polish import keep_icons, polish, shorten
 
@@ -38,6 +42,29 @@ def test_pictures_become_smaller_and_keep_their_pixels(site) -> None:
     image = '<img loading="lazy" alt="A" src="../_images/a.webp">'
     assert f'<a href="../_images/a.webp">{image}</a>' in text
     assert '<img loading="lazy" alt="B" src="b.png">' in text
+
+
+def test_a_phone_gets_a_figure_as_it_is_drawn_for_one(site, tmp_path_factory) -> None:
+    wide = (site / "_images" / "a.png").read_bytes()
+    name = hashlib.sha256(wide).hexdigest()
+    (site / "_images" / f"{name}.png").write_bytes(wide)
+    packed = io.BytesIO()
+    Image.new("RGB", (71, 120), "white").save(packed, "webp")
+    data, narrow = (base64.b64encode(one).decode() for one in (wide, packed.getvalue()))
+    output = v4.new_output(
+        "display_data", {"image/png": data}, metadata={"image/png": {"narrow": narrow}}
+    )
+    source = tmp_path_factory.mktemp("source")
+    (source / "book").mkdir()
+    book = v4.new_notebook(cells=[v4.new_code_cell("figure", outputs=[output])])
+    (source / "book" / "one.ipynb").write_text(v4.writes(book), encoding="utf-8")
+    page = site / "book" / "page.html"
+    page.write_text(f'{PAGE}<a href="../_images/{name}.png"><img src="../_images/{name}.png"></a>')
+    polish(site, source)
+    media, address = re.search('media="(.*?)" srcset="(.*?)"', page.read_text()).groups()
+    assert media == "screen and (max-width: 600px)" and address == f"../_images/{name}-narrow.webp"
+    assert (site / "book" / address).read_bytes() == packed.getvalue()
+    assert page.read_text().count("<picture>") == 1  # the others have no narrow picture
 
 
 def test_a_page_is_described_by_its_first_paragraph(site) -> None:

@@ -390,7 +390,7 @@ def test_killing_the_executor_leaves_no_kernel(book: Path) -> None:
 def test_an_interrupted_site_leaves_no_half_of_one(book: Path, monkeypatch) -> None:
     """Issue 22.12: a site stayed whose pages were not finished."""
 
-    def interrupted(html):
+    def interrupted(html, source):
         assert (html / "index.html").exists()
         raise KeyboardInterrupt
 
@@ -401,6 +401,36 @@ def test_an_interrupted_site_leaves_no_half_of_one(book: Path, monkeypatch) -> N
     with pytest.raises(KeyboardInterrupt):
         build_site.build(book, book / "half")
     assert not (book / "half" / "_build" / "html").exists()
+
+
+def test_a_site_is_built_again_where_something_has_changed(book: Path, monkeypatch) -> None:
+    source, html = book / "again" / "_build" / "site", book / "again" / "_build" / "html"
+    text = ["first"]
+
+    def gather(executed, source, edition):
+        source.mkdir(parents=True, exist_ok=True)
+        (source / "page.md").write_text(text[0])
+
+    monkeypatch.setattr(build_site, "gather", gather)
+    monkeypatch.setattr(build_site, "polish", lambda html, source: None)
+    monkeypatch.setattr(build_site.play, "write_stages", lambda html, edition: None)
+    monkeypatch.setattr(notebooks, "pages", lambda: ["index"])
+    monkeypatch.setattr(build_site, "COMMAND", [sys.executable, "-c", MADE_SITE])
+
+    def built() -> bool:
+        """Return whether a build makes the site anew."""
+        (html / "kept").touch()
+        build_site.build(book, book / "again")
+        return not (html / "kept").exists()
+
+    build_site.build(book, book / "again")
+    assert not built()
+    text[0] = "second"
+    assert built() and not built()
+    monkeypatch.setattr(build_site, "distributions", lambda: [])
+    assert built()
+    html.with_name("html.sha256").unlink()
+    assert built() and source.exists()
 
 
 def test_a_builder_that_leaves_pages_out_makes_no_site(book: Path, monkeypatch) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
 
@@ -102,15 +104,33 @@ def relative_error_plot(results: Results, title: str) -> Figure:
     ax.yaxis.set_major_formatter(style.PLAIN)
     ax.yaxis.set_minor_formatter(NullFormatter())
     ax.grid(axis="y")
-    previous = -1.0
-    for value, strategy in sorted([*ends, (1.0, "fine only")]):
-        at = (math.log(value) - math.log(lowest)) / (math.log(highest) - math.log(lowest))
-        previous = max(at, previous + 0.06)
-        ax.annotate(LOOKS[strategy].label, (1.02, previous), xycoords="axes fraction", va="center",
-                    color=LOOKS[strategy].colour, fontsize=9)  # fmt: skip
+    if style.on_phone():  # there is no room beside the axes
+        figure.legend(
+            handles=[
+                style.handle(
+                    color=look.colour, marker=look.marker if name in compared else "",
+                    linestyle=look.line, label=look.label,
+                )
+                for name, look in LOOKS.items()
+                if name == "fine only" or any(name == drawn for _, drawn in ends)
+            ],
+            loc="outside lower center",
+        )  # fmt: skip
+    else:
+        _label_ends(ax, [*ends, (1.0, "fine only")])
     style.note(figure, "Mean of the ratio over the seeds at equal work; shade: 95 % interval.\n"
                "Below 1 a strategy is better than the fine grid alone.")  # fmt: skip
     return figure
+
+
+def _label_ends(ax: Axes, ends: Sequence[tuple[float, str]]) -> None:
+    """Write each strategy beside the end of its line, without overlap."""
+    lowest, highest = map(math.log, ax.get_ylim())
+    previous = -1.0
+    for value, strategy in sorted(ends):
+        previous = max((math.log(value) - lowest) / (highest - lowest), previous + 0.06)
+        ax.annotate(LOOKS[strategy].label, (1.02, previous), xycoords="axes fraction", va="center",
+                    color=LOOKS[strategy].colour, fontsize=9)  # fmt: skip
 
 
 @style.styled
@@ -131,7 +151,7 @@ def speedups_plot(speedups: Mapping[str, Sequence[Speedup]], title: str) -> Figu
             if math.isnan(one.mean):
                 ax.annotate(
                     f"reached by {one.reached} of {one.seeds}", (1, place), va="center",
-                    ha="center", fontsize=8, color=style.MUTED,
+                    ha="center", fontsize=style.SMALLEST, color=style.MUTED,
                 )  # fmt: skip
                 continue
             ax.errorbar(
@@ -147,7 +167,10 @@ def speedups_plot(speedups: Mapping[str, Sequence[Speedup]], title: str) -> Figu
         ax.xaxis.set_minor_formatter(NullFormatter())
         ax.grid(axis="x")
     strategies = [one.strategy for one in next(iter(speedups.values()))]
-    axes[0].set_yticks(range(len(strategies)), [LOOKS[name].label for name in strategies])
+    labels = [LOOKS[name].label for name in strategies]
+    if style.on_phone():
+        labels = [fill(label, 20) for label in labels]
+    axes[0].set_yticks(range(len(strategies)), labels)
     axes[0].set_ylim(len(strategies) - 0.5, -0.5)
     return figure
 

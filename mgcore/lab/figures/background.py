@@ -44,7 +44,7 @@ def digits_on_grids(images: Mapping[int, np.ndarray]) -> Figure:
         Under n, the cells along a side.
     """
     count = len(next(iter(images.values())))
-    height = 0.75 + len(images) * (style.WIDTH - 0.9) / count
+    height = 0.75 + len(images) * (style.width() - 0.9) / count
     figure = style.card(height, "The same digits, sampled at the cell centres of three grids")
     axes = figure.subplots(len(images), count, squeeze=False)
     for row, (n, pictures) in zip(axes, images.items(), strict=True):
@@ -65,16 +65,17 @@ def responses(rows: Mapping[str, Mapping[str, np.ndarray]], title: str, note: st
         picture has negative values, and white otherwise.
     title, note : str
     """
-    across = max(len(row) for row in rows.values())
+    drawn = style.lines_of_pictures({name: list(row.items()) for name, row in rows.items()})
+    across = max(len(row) for _, row in drawn)
     room = 0.35 if any(rows) else 0.0
-    each = (style.WIDTH - room) / across
+    each = (style.width() - room) / across
     lines = 1 + max(name.count("\n") for row in rows.values() for name in row)
-    figure = style.card(0.75 + len(rows) * (0.95 * each + 0.05 + 0.14 * lines), title)
-    axes = figure.subplots(len(rows), across, squeeze=False)
-    for line, (name, row) in zip(axes, rows.items(), strict=True):
+    figure = style.card(0.75 + len(drawn) * (0.95 * each + 0.05 + 0.14 * lines), title)
+    axes = figure.subplots(len(drawn), across, squeeze=False)
+    for line, (name, row) in zip(axes, drawn, strict=True):
         for ax in line[len(row) :]:
             ax.set_visible(False)
-        for ax, (heading, values) in zip(line, row.items(), strict=False):
+        for ax, (heading, values) in zip(line, row, strict=False):
             _picture(ax, values, bool(values.min() < 0), heading)
         line[0].set_ylabel(name)
     style.note(figure, note)

@@ -140,7 +140,7 @@ def _histories(
 def _label_ends(ax: Axes, last: Mapping[str, float]) -> None:
     """Write each condition and its last error beside the end of its line, without overlap."""
     low, high = np.log(ax.get_ylim())
-    apart = 0.075  # of the axis, a line of text
+    apart = 0.15 if style.on_phone() else 0.075  # of the axis; axes are lower on a phone
     heights: list[float] = []
     for name, value in sorted(last.items(), key=lambda item: item[1]):
         at = (np.log(value) - low) / (high - low)
@@ -326,8 +326,13 @@ def loss_surfaces(arrays: Arrays) -> Figure:
     everything = np.concatenate([values.ravel() for values in ratios.values()])
     lowest, highest = float(everything.min()), float(everything.max())
     norm = LogNorm(lowest, highest)
-    figure = style.card(6.0, "The objective in a plane through each of three networks")
-    axes = figure.subplots(2, 3, sharex="row", sharey="row", height_ratios=(1.15, 1))
+    phone = style.on_phone()  # a network is a row there, and a column elsewhere
+    title = "The objective in a plane through each of three networks"
+    figure = style.card(8.6 if phone else 6.0, title)
+    if phone:
+        axes = figure.subplots(3, 2, sharex="col", sharey="col").T
+    else:
+        axes = figure.subplots(2, 3, sharex="row", sharey="row", height_ratios=(1.15, 1))
     radii = np.linspace(0, steps[-1], 41)
     for ax, profile, (name, values) in zip(*axes, ratios.items(), strict=True):
         look = LOOKS[name]
@@ -339,23 +344,35 @@ def loss_surfaces(arrays: Arrays) -> Figure:
         profile.plot(radii, on_circles.mean(1), color=look.colour, linestyle=look.line, linewidth=2)
         centre, factor = found[name]
         profile.plot(0.5, factor, color=look.colour, marker=look.marker, markersize=6)
-        profile.set_title(f"at the centre: {centre:.3g}\n½ away: × {factor:.3g}")
+        where = "centre" if phone else "at the centre"
+        profile.set_title(f"{where}: {centre:.3g}\n½ away: × {factor:.3g}")
         profile.set(xlabel="distance from the centre", yscale="log", xlim=(0, steps[-1]))
         profile.grid(axis="y")
     axes[0, 0].set_ylabel("step along direction 2")
     axes[1, 0].set_ylabel("multiple of the centre")
+    place: dict[str, Any] = {"pad": 0.015, "shrink": 0.8}
+    if phone:
+        place = {"location": "bottom", "pad": 0.02}
+        for ax in axes[:, :-1].flat:
+            ax.set_xlabel("")
+        axes[0, 1].set_ylabel("step along direction 2")
+        axes[0, 0].set_ylabel("")
+        axes[1, 1].set_ylabel("multiple of the centre")
+        axes[1, 0].set_ylabel("")
     bar = figure.colorbar(
         ScalarMappable(norm, "cividis"), ax=axes[0], label="multiple of the centre", aspect=18,
-        pad=0.015, shrink=0.8,
+        **place,
     )  # fmt: skip
-    for axis in (bar.ax.yaxis, axes[1, 0].yaxis):
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    for axis in (bar.ax.xaxis if phone else bar.ax.yaxis, axes[1, 0].yaxis):
+        few = FixedLocator([1, 3, 10, 30, 100, 1000]) if axis is bar.ax.xaxis else None
+        axis.set_major_locator(few or LogLocator(subs=(1, 2, 5)))
         axis.set_major_formatter(style.PLAIN)
         axis.set_minor_formatter(NullFormatter())
     style.note(
         figure,
         "Cross: the network itself. Both directions are random, filters as long as the network's.\n"
-        "Below each map: mean (line) and range (band) over circles; marker: at distance ½.",
+        f"{'Beside' if phone else 'Below'} each map: mean (line) and range (band) over circles; "
+        "marker: at distance ½.",
     )
     return figure
 
@@ -407,8 +424,10 @@ def propagation(arrays: Arrays, channel: int = 0) -> Figure:
     digits = arrays["digits/images"]
     across = len(digits) * (len(layers) + 1)
     title = "Feature maps of two validation images in the three fine networks"
-    figure = style.card(1.35 + 3 * 0.96 * style.WIDTH / (across + 0.4), title)
-    halves = figure.subfigures(1, len(digits), squeeze=False, wspace=0.03)[0]
+    below = len(digits) if style.on_phone() else 1  # halves below each other
+    height = 0.96 * style.width() / (across / below + 0.4)  # of a map and the number below it
+    figure = style.card(1.35 + 3 * below * height + 0.3 * (below - 1), title)
+    halves = figure.subfigures(below, len(digits) // below, squeeze=False, wspace=0.03).ravel()
     for half, digit in enumerate(halves):
         digit.set_facecolor("none")
         axes = digit.subplots(len(CONDITIONS), len(layers) + 1)

@@ -42,6 +42,8 @@ def commuting_square(pictures: Mapping[str, np.ndarray]) -> Figure:
         "fine": "prolonged to the fine grid", "fine filtered": "filtered by the fine kernel",
         "coarse": "coarse image", "coarse filtered": "filtered by the coarse kernel",
     }  # fmt: skip
+    if style.on_phone():
+        names |= {"fine": "prolonged", "fine filtered": "filtered", "coarse filtered": "filtered"}
     for name, ax in axes.items():
         size = float(np.abs(pictures[name]).max())
         ax.imshow(pictures[name], cmap="gray", vmin=-size, vmax=size)
@@ -90,7 +92,8 @@ def sharpness(sweep: Sweep) -> Figure:
             look.label, (sweep.steps[-1], mean[-1]), xytext=(5, 0), textcoords="offset points",
             va="center", color=look.colour, fontweight="bold", annotation_clip=False,
         )  # fmt: skip
-    for t, words in ((0.0, "smoothed images"), (1.0, "original images")):
+    kind = "" if style.on_phone() else " images"
+    for t, words in ((0.0, f"smoothed{kind}"), (1.0, f"original{kind}")):
         ax.axvline(t, color=style.MUTED, linewidth=0.9, linestyle=":")
         ax.annotate(
             words, (t, 0.02), xycoords=("data", "axes fraction"), xytext=(4, 0),

@@ -181,7 +181,10 @@ def weight_sheets(sheets: Pictures) -> Figure:
         shown = ax.imshow(sheet, cmap="RdBu_r", norm=CenteredNorm(0, limit))
         style.bare(ax)
         ax.set_title(f"{name}: roughness ‖∇W‖/‖W‖ = {roughness(blocks).mean():.2f}", loc="left")
-        figure.colorbar(shown, ax=ax, label="weight", pad=0.015, shrink=0.85)
+        place = "bottom" if style.on_phone() else "right"
+        figure.colorbar(
+            shown, ax=ax, label="weight", pad=0.015, shrink=0.85, location=place,
+        )  # fmt: skip
     return figure
 
 
@@ -191,28 +194,40 @@ def architectures(networks: Mapping[str, Sequence[LayerOutput]]) -> Figure:
 
     The width of a square is that of the maps; more sheets stand for more channels.
     """
-    figure = style.card(1.55 * len(networks) + 0.4, "The layers of the two networks")
     longest = max(len(stages) for stages in networks.values())
     largest = max(stage.side for stages in networks.values() for stage in stages)
-    axes = figure.subplots(len(networks), 1, squeeze=False)[:, 0]
+    phone = style.on_phone()  # layers follow one another downwards there
+    height = 0.64 * (2.1 * (longest - 1) + 1.3) + 0.6 if phone else 1.55 * len(networks)
+    figure = style.card(height + 0.4, "The layers of the two networks")
+    grid_of_axes = (1, len(networks)) if phone else (len(networks), 1)
+    axes = figure.add_gridspec(*grid_of_axes).subplots(squeeze=False).ravel()
+
+    def at(along: float, across: float) -> tuple[float, float]:
+        return (across, -along) if phone else (along, across)
+
+    beside = {"ha": "left", "va": "center"}
     for ax, (name, stages) in zip(axes, networks.items(), strict=True):
         places = np.linspace(0, 2.1 * (longest - 1), len(stages))
         for place, stage in zip(places, stages, strict=True):
             size = max(0.85 * stage.side / largest, 0.1)
             for sheet in range(min(stage.channels, 4) if stage.side > 1 else 1, 0, -1):
                 shift = 0.05 * (sheet - 1) - size / 2
-                corner = (float(place) + shift, shift)
+                corner = (shift, shift - float(place)) if phone else (float(place) + shift, shift)
                 ax.add_patch(Rectangle(corner, size, size, facecolor=style.CARD, edgecolor=INK))
             grid = f"{stage.channels} × {stage.side}×{stage.side}"
             shape = grid if stage.side > 1 else f"{stage.channels}"
-            ax.text(place, -0.58, shape, ha="center", va="top")
+            below = {"ha": "center", "va": "top"}
+            ax.text(*at(place, 0.75 if phone else -0.58), shape, **(beside if phone else below))
         for left, right, stage in zip(places, places[1:], stages[1:], strict=False):
-            arrow = FancyArrowPatch((left + 0.66, 0), (right - 0.5, 0), arrowstyle="-|>",
-                                    mutation_scale=12, color=MUTED)  # fmt: skip
+            ends = at(left + 0.66, 0), at(right - (0.65 if phone else 0.5), 0)
+            arrow = FancyArrowPatch(*ends, arrowstyle="-|>", mutation_scale=12, color=MUTED)
             ax.add_patch(arrow)
-            ax.text((left + right) / 2 + 0.08, 0.1, stage.made_by, ha="center", va="bottom",
-                    fontsize=9)  # fmt: skip
-        ax.set(xlim=(-0.6, places[-1] + 0.5), ylim=(-0.8, 0.75), aspect="equal")
+            above = {"ha": "center", "va": "bottom"}
+            ax.text(*at((left + right) / 2 + 0.08, 0.15 if phone else 0.1), stage.made_by,
+                    fontsize=9, **(beside if phone else above))  # fmt: skip
+        (left, top), (right, bottom) = at(-0.6, -0.6), at(places[-1] + 0.5, 2.0)
+        low, high = sorted((top, bottom)) if phone else (-0.8, 0.75)
+        ax.set(xlim=(left, right), ylim=(low, high), aspect="equal")
         ax.set_title(name, loc="left")
         style.bare(ax)
     style.note(figure, "On the arrows: what is done, and how many weights it has.")

@@ -67,6 +67,8 @@ def grid_functions(
         If there are more than four labels.
     """
     labels = list(dict.fromkeys(label for curves in panels.values() for label in curves))
+    if style.on_phone():
+        columns = min(columns, 2)
     if len(labels) > len(_ORDER):
         raise ValueError(f"panels must have at most {len(_ORDER)} labels, got {len(labels)}.")
     rows = -(-len(panels) // columns)
@@ -159,7 +161,8 @@ def damping(theory: Curves, measured: Curves) -> Figure:
         ax.plot(k, values, **look | {"marker": ""})
         ax.plot(k, measured[name], **look | {"linestyle": "none"})
         handles.append(style.handle(**look, label=name))
-    for at, word in ((n / 4, "smooth: the coarse grid has them"), (3 * n / 4, "oscillatory")):
+    smooth = "smooth" if style.on_phone() else "smooth: the coarse grid has them"
+    for at, word in ((n / 4, smooth), (3 * n / 4, "oscillatory")):
         ax.text(at, 1.1, word, ha="center", color=style.MUTED)
     ax.set(ylim=(0, 1.2), xlabel="mode k", ylabel="factor of one sweep")
     ax.set_xticks([1, n // 4, n // 2, 3 * n // 4, n])
@@ -207,7 +210,10 @@ def boundary_prolongation(coarse: np.ndarray, fine: Curves, histories: Curves) -
     right.grid(axis="y")
     handles, _ = right.get_legend_handles_labels()
     figure.legend(
-        handles=handles, loc="outside lower right", ncols=2, title="P, coarse operator (right)"
+        handles=handles,
+        loc="outside lower right",
+        ncols=2,
+        title="P and coarse operator of the cycles",
     )
     return figure
 

@@ -49,7 +49,8 @@ def specification_curve(outcomes: Sequence[Outcome], printed: Mapping[bool, floa
     """
     complete, lost = by_universe(outcomes)
     universes = select(complete)
-    figure = style.card(6.6, f"The gap of multigrid in {len(universes)} universes, in order")
+    height, colon = (8.2, ":\n") if style.on_phone() else (6.6, ": ")
+    figure = style.card(height, f"The gap of multigrid in {len(universes)} universes, in order")
     curve, grid = figure.subplots(2, 1, sharex=True, height_ratios=(1, 1.15))
     for pooling, (colour, marker, label) in LOOKS.items():
         places = [k for k, u in enumerate(universes) if u.choices["pooling"] is pooling]
@@ -71,7 +72,8 @@ def specification_curve(outcomes: Sequence[Outcome], printed: Mapping[bool, floa
         for name, pair in (BETWEEN | WITHIN).items()
     ])  # fmt: skip
     grid.imshow(~second, aspect="auto", cmap="gray", vmin=-0.25, vmax=1.12, interpolation="none")
-    names = [f"{name}: {a} | {b}" for name, a, b in (NAMES[key] for key in BETWEEN | WITHIN)]
+    choices = [NAMES[key] for key in BETWEEN | WITHIN]
+    names = [f"{name}{colon}{a} | {b}" for name, a, b in choices]
     grid.set_yticks(range(len(names)), names)
     for line in range(1, len(names)):
         grid.axhline(line - 0.5, color=style.CARD, linewidth=2.5)

@@ -127,7 +127,8 @@ def orders(
         ax.annotate(f"slope {slope}", (h[len(h) // 2], guide[len(h) // 2]), xytext=(6, -11),
                     fontsize=9, textcoords="offset points", color=style.MUTED)  # fmt: skip
     ax.set(xlabel="step or mesh size h", ylabel="error")
-    ax.set_xticks(h, [str(Fraction(float(size)).limit_denominator(10**4)) for size in h])
+    ticks = h[:: 2 if style.on_phone() else 1]
+    ax.set_xticks(ticks, [str(Fraction(float(size)).limit_denominator(10**4)) for size in ticks])
     ax.minorticks_off()
     ax.grid()
     ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
@@ -147,12 +148,19 @@ def nine_operators(stencils: np.ndarray, responses: np.ndarray) -> Figure:
         In the order of ``OPERATORS[2]``.
     responses : ndarray, shape (9, n, n)
     """
-    figure = style.card(5.5, "The nine operators of a 3×3 kernel, and their responses")
+    phone = style.on_phone()  # the response is below the numbers there, and beside them elsewhere
+    title = "The nine operators of a 3×3 kernel, and their responses"
+    figure = style.card(8.0 if phone else 5.5, title)
     table = figure.subfigures(3, 3, squeeze=False, wspace=0.03, hspace=0.03)
     for place, operator in enumerate(OPERATORS[2]):
         part = table[operator.orders]
-        part.suptitle(f"β{chr(0x2081 + place)}:  {operator.name}", fontsize=10, y=0.98)
-        small, large = part.subplots(1, 2, width_ratios=(1, 1.35))
+        name = f"β{chr(0x2081 + place)}:  {operator.name}"
+        if phone:
+            small, large = part.subplots(2, 1)
+            small.set_title(name, fontweight="bold")
+        else:
+            part.suptitle(name, fontsize=10, y=0.98)
+            small, large = part.subplots(1, 2, width_ratios=(1, 1.35))
         _numbers(small, stencils[place], float(np.abs(stencils[place]).max()))
         _picture(large, responses[place])
     how = "u runs down, v to the right; mesh size 1.  Orange: positive; blue: negative; white: 0."
@@ -173,7 +181,8 @@ def _numbers(ax: Axes, values: np.ndarray, limit: float) -> None:
     for (row, column), value in np.ndenumerate(values):
         exact = Fraction(float(value))  # of a power of ½ for the operators' stencils
         text = str(exact) if exact.denominator <= 16 else f"{value:.2f}".replace("0.", ".")
-        ax.text(column, row, text.replace("-", "−"), ha="center", va="center", fontsize=7.5)
+        size = style.SMALLEST if style.on_phone() else 7.5
+        ax.text(column, row, text.replace("-", "−"), ha="center", va="center", fontsize=size)
 
 
 @style.styled
@@ -190,14 +199,19 @@ def kernel_operators(
     beta : sequence of mappings of str to ndarray, shape (9,)
         A panel for each, with three entries: of a kernel that is coarse, copied, and refined.
     """
-    figure = style.card(5.6, "One trained kernel, as numbers and as operators")
+    phone = style.on_phone()
+    figure = style.card(11 if phone else 5.6, "One trained kernel, as numbers and as operators")
     above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(1, 2.1))[:, 0]
     limit = max(float(np.abs(kernel).max()) for kernel in kernels.values())
-    places = above.subplots(1, len(kernels), squeeze=False)[0]
-    for ax, (name, kernel) in zip(places, kernels.items(), strict=True):
+    down = 2 if phone else 1
+    places = above.subplots(down, -(-len(kernels) // down), squeeze=False).ravel()
+    for spare in places[len(kernels) :]:
+        spare.remove()
+    for ax, (name, kernel) in zip(places, kernels.items(), strict=False):
         _numbers(ax, kernel, limit)
         ax.set_title(name, fontsize=9)
-    axes = below.subplots(1, len(beta), sharex=True, sharey=True, squeeze=False)[0]
+    down, across = (len(beta), 1) if phone else (1, len(beta))
+    axes = below.subplots(down, across, sharex=True, sharey=True, squeeze=False).ravel()
     for ax, entries in zip(axes, beta, strict=True):
         runs = zip(("coarse", "transfer", "multigrid"), entries.items(), strict=True)
         for lane, (run, (name, values)) in enumerate(runs):
@@ -228,11 +242,12 @@ def filmstrip(
     signed : bool
         Orange above 0 and blue below, rather than grey from the least value to the largest.
     """
-    across = max(len(row) for row in rows.values())
-    wide = style.WIDTH / (across + 0.4)
-    figure = style.card(0.75 + len(rows) * (wide + 0.45), title)
-    axes = figure.subplots(len(rows), across, squeeze=False)
-    for line, (name, row) in zip(axes, rows.items(), strict=True):
+    drawn = style.lines_of_pictures(rows)
+    across = max(len(row) for _, row in drawn)
+    wide = style.width() / (across + 0.4)
+    figure = style.card(0.75 + len(drawn) * (wide + 0.45), title)
+    axes = figure.subplots(len(drawn), across, squeeze=False)
+    for line, (name, row) in zip(axes, drawn, strict=True):
         for ax in line[len(row) :]:
             ax.axis("off")
         for ax, (heading, picture, caption) in zip(line, row, strict=False):

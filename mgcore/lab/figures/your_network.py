@@ -36,9 +36,10 @@ def size_change_plot(results: Mapping[str, Sequence[Mapping[str, Any]]], title: 
     title : str
     """
     names = [name for name, seeds in results.items() if seeds]
-    rows = -(-len(names) // 2)
+    across = 1 if style.on_phone() else 2
+    rows = -(-len(names) // across)
     figure = style.card(0.7 + 1.75 * rows, title)
-    axes = figure.subplots(rows, 2, sharex=True, squeeze=False).ravel()
+    axes = figure.subplots(rows, across, sharex=True, squeeze=False).ravel()
     for ax in axes[len(names) :]:
         ax.set_axis_off()
     for ax, name in zip(axes, names, strict=False):

@@ -54,6 +54,31 @@ def test_figures_are_opaque_legible_and_whole(name):
     np.testing.assert_allclose(box, [0, 0, width, height], atol=0.01)
 
 
+@pytest.mark.parametrize("name", MAKERS)
+def test_figures_are_legible_and_whole_on_a_phone(name):
+    figure = drawn_once(MAKERS[name]).narrow()
+    width, height = figure.get_size_inches()
+    sizes = [t.get_fontsize() for t in figure.findobj(mpl.text.Text) if t.get_text().strip()]
+    pixels = 342 / style.NARROW  # an inch, where a page is 390 pixels wide
+    assert width == style.NARROW and min(sizes) >= style.SMALLEST
+    assert style.SMALLEST * pixels / 72 >= 11
+    figure.draw_without_rendering()
+    box = figure.get_tightbbox().extents
+    np.testing.assert_allclose(box, [0, 0, width, height], atol=0.01)
+    assert not style.on_phone()
+
+
+def test_panels_of_a_row_are_stacked_on_a_phone():
+    figure = drawn_once(MAKERS["background.descents"])
+    for drawn, columns in ((figure, 2), (figure.narrow(), 1)):
+        assert len({round(ax.get_position().x0, 3) for ax in drawn.axes}) == columns
+    shown = figure._repr_png_()[1]
+    picture = Image.open(io.BytesIO(base64.b64decode(shown["narrow"])))
+    assert picture.width == style.NARROW * style.NARROW_DPI
+    with pytest.raises(ValueError, match="decorated function"):
+        style.card(2, "drawn by hand").narrow()
+
+
 @pytest.mark.parametrize("path", notebooks.chapters(), ids=str)
 def test_figures_of_the_chapters_are_opaque_and_light(path):
     """These are the files that a reader loads."""
