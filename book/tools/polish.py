@@ -29,6 +29,9 @@ OPENER, BELOW = '<summary><span class="toctree-toggle"', "Pages below this one"
 # An entry of the references stands in a list; its own role is no longer allowed on what it is.
 REFERENCE, ENTRY = 'role="doc-biblioentry"', 'role="listitem"'
 MATHJAX = re.compile(r'<script[^>]*src="[^"]*/mathjax/[^"]*"[^>]*></script>\n?')
+# Scripts for which a page would wait before it shows anything.
+WAITED_FOR = re.compile(r'<script(?![^>]*\b(?:defer|async)\b)(?=[^>]*\bsrc="([^"?]*/)?([^"?/]+))')
+AT_ONCE = {"documentation_options.js"}  # a script inside the page needs it
 PARAGRAPH = re.compile(r"<p>(.*?)</p>", re.DOTALL)
 SENTENCES = 60  # characters at least of a paragraph that describes a page
 DESCRIPTION = 160  # characters that search engines show
@@ -70,6 +73,8 @@ def polish(html: Path, source: Path | None = None) -> None:
         text = FILE.sub(_file(smaller), IMAGE.sub(_patient(narrow), text))
         if 'class="math' not in text:  # Sphinx keeps it where a formula was cut from a page
             text = MATHJAX.sub("", text)
+        if page.name != "search.html":  # whose own script runs while it is read
+            text = WAITED_FOR.sub(_deferred, text)
         text = text.replace("</title>", "</title>" + description(text), 1)
         page.write_text(text, encoding="utf-8")
     if pages and not named:
@@ -176,6 +181,11 @@ def _patient(narrow: dict[str, tuple[int, int]]) -> Callable[[re.Match[str]], st
         )
 
     return change
+
+
+def _deferred(script: re.Match[str]) -> str:
+    """Let a script run when the page is read, in the order of all such scripts."""
+    return script[0] if script[2] in AT_ONCE else f"{script[0]} defer"
 
 
 def keep_icons(script: Path, used: set[str]) -> None:

@@ -82,6 +82,20 @@ def test_a_page_is_described_by_its_first_paragraph(site) -> None:
     assert '<meta name="description" content="A title">' in file.read_text()
 
 
+def test_a_page_is_shown_before_its_scripts_run(site) -> None:
+    scripts = (
+        '<script src="../_static/documentation_options.js?v=1"></script>'
+        '<script>DOCUMENTATION_OPTIONS.pagename = "page";</script>'
+        '<script data-x="y" src="../searchindex.js"></script><script async src="a.js"></script>'
+    )
+    for name in ("book/page.html", "search.html"):
+        (site / name).write_text(f"<title>T</title>{PAGE}{scripts}")
+    polish(site)
+    text = (site / "book" / "page.html").read_text()
+    assert '<script defer data-x="y" src="../searchindex.js">' in text and text.count(" defer") == 1
+    assert scripts in (site / "search.html").read_text()
+
+
 def test_a_page_without_formulas_does_not_ask_for_mathjax(site) -> None:
     script = '<script defer="defer" src="../_static/mathjax/tex-chtml.js"></script>'
     file = site / "book" / "page.html"

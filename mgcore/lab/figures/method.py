@@ -180,8 +180,8 @@ def weight_sheets(sheets: Pictures) -> Figure:
         limit = np.abs(blocks).max()
         shown = ax.imshow(sheet, cmap="RdBu_r", norm=CenteredNorm(0, limit))
         style.bare(ax)
-        ax.set_title(f"{name}: roughness ‖∇W‖/‖W‖ = {roughness(blocks).mean():.2f}", loc="left")
-        place = "bottom" if style.on_phone() else "right"
+        side, place = ("center", "bottom") if style.on_phone() else ("left", "right")
+        ax.set_title(f"{name}: roughness ‖∇W‖/‖W‖ = {roughness(blocks).mean():.2f}", loc=side)
         figure.colorbar(
             shown, ax=ax, label="weight", pad=0.015, shrink=0.85, location=place,
         )  # fmt: skip
