@@ -35,7 +35,8 @@ from mgcore.lab.verdict.agreement import rounding_spread, same_seeds
 from mgcore.thesis.objective import evaluate
 
 STUDY = "baseline-prolonged"
-TIERS = ("paper", "class")  # of which the first that is recorded is shown
+TIERS = ("paper", "class")  # of which the first with LEAST trials is shown
+LEAST = 5
 CONDITIONS = ("transfer", "multigrid")  # copied and Galerkin initialisation
 BETWEEN = tuple(k / 20 for k in range(21))  # from the smoothed to the original images
 STEPS = (-0.5, -0.25, *BETWEEN, 1.25, 1.5)  # t
@@ -349,17 +350,20 @@ class Sweep(NamedTuple):
 
 
 def read_sharpness(folder: Path) -> Sweep:
-    """Return the recorded sweeps of the first of :data:`TIERS` that the folder holds.
+    """Return the recorded sweeps of one tier.
+
+    It is the first of :data:`TIERS` with at least :data:`LEAST` trials, or else the tier with most.
 
     Raises
     ------
     RecordError
         If a file is damaged, or the sweep of trial :data:`SHOWN` is missing.
     """
-    held = (tier for tier in TIERS if sweep_file(folder, tier, SHOWN).exists())
-    tier = next(held, TIERS[0])
+    files = {tier: sorted(folder.glob(f"{tier}-*.json")) for tier in TIERS}
+    enough = (tier for tier in TIERS if len(files[tier]) >= LEAST)
+    tier = next(enough, max(TIERS, key=lambda tier: len(files[tier])))
     shown = read_json(sweep_file(folder, tier, SHOWN))
-    contents = [read_json(file) for file in sorted(folder.glob(f"{tier}-*.json"))]
+    contents = [read_json(file) for file in files[tier]]
     return Sweep(
         shown["study"],
         np.array(shown["steps"]),

@@ -164,5 +164,8 @@ def test_the_command_writes_what_is_missing_and_reads_it_back(
     original = record.trial(0)["metrics"]["multigrid"][-1]["validation_accuracy"]
     assert sweep.at("multigrid", 1).tolist() == [original]
     content = read_json(folder / "class-000.json")
-    write_json(folder / "paper-000.json", content | {"study": "tiny-paper"})
-    assert read_sharpness(folder).study == "tiny-paper"  # the larger study comes first
+    for tier, count, shown in (("class", 4, "class"), ("paper", 4, "paper"), ("class", 5, "class"),
+                               ("paper", 5, "paper")):  # fmt: skip
+        for number in range(count):  # the larger study comes first, from five trials on
+            write_json(folder / f"{tier}-{number:03d}.json", content | {"study": f"tiny-{tier}"})
+        assert read_sharpness(folder).study == f"tiny-{shown}"
