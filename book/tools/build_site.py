@@ -99,7 +99,7 @@ def build(executed: Path, output: Path, edition: str = "book") -> Path:
     built = work / "_build" / "html"
     gather(executed, source, edition)
     stamp, current = html.with_name("html.sha256"), fingerprint(source)
-    if (html / "index.html").exists() and stamp.exists() and stamp.read_text() == current:
+    if (html / "index.html").exists() and stamp.exists() and stamp.read_bytes() == current.encode():
         return html / "index.html"
     stamp.unlink(missing_ok=True)
     shutil.rmtree(html, ignore_errors=True)
@@ -143,7 +143,7 @@ def build(executed: Path, output: Path, edition: str = "book") -> Path:
     if "/" in notebooks.pages()[0]:
         write_entrance(built)
     built.rename(html)  # last, so that an interrupted build leaves no half-finished site
-    stamp.write_text(current)
+    stamp.write_text(current, encoding="utf-8")
     return html / "index.html"
 
 

@@ -409,7 +409,7 @@ def test_a_site_is_built_again_where_something_has_changed(book: Path, monkeypat
 
     def gather(executed, source, edition):
         source.mkdir(parents=True, exist_ok=True)
-        (source / "page.md").write_text(text[0])
+        (source / "page.md").write_text(text[0], encoding="utf-8")
 
     monkeypatch.setattr(build_site, "gather", gather)
     monkeypatch.setattr(build_site, "polish", lambda html, source: None)

@@ -99,6 +99,8 @@ def effects_plot(effects: Mapping[str, Sequence[Effect]]) -> Figure:
     """
     figure = style.card(4.4, "What each choice does: its second level against its first")
     axes = np.atleast_1d(figure.subplots(1, len(effects), sharey=True))
+    if style.on_phone():
+        style.grow(figure, 0.8 * len(effects))  # labels of two lines
     for ax, (label, panel) in zip(axes, effects.items(), strict=True):
         for place, effect in enumerate(panel):
             clear = abs(effect.estimate) > effect.half

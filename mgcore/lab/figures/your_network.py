@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -68,14 +68,14 @@ def size_change_plot(results: Mapping[str, Sequence[Mapping[str, Any]]], title: 
 
 
 @style.styled
-def fitted_map_plot(sweeps: Iterable[tuple[str, str, Sweep]], title: str) -> Figure:
+def fitted_map_plot(sweeps: Sequence[tuple[str, str, Sweep]], title: str) -> Figure:
     """Draw the accuracy before retraining against the exponent t, a panel for each data set.
 
     To see: at which t each curve is highest, and how far the fitted map lies above it.
 
     Parameters
     ----------
-    sweeps : iterable of (str, str, Sweep)
+    sweeps : sequence of (str, str, Sweep)
         From :func:`mgcore.lab.scales.fitted_map.read_sweeps`.
     title : str
     """
