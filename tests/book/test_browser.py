@@ -77,7 +77,8 @@ SHOW_ALL = """async () => {
 }"""
 # Figures that a phone does not get as they are drawn for one, with letters of 11 pixels or more.
 NOT_NARROW = """async () => {
-    const shown = [...document.querySelectorAll("main picture img")].filter((i) => i.clientWidth);
+    const figures = document.querySelectorAll("main figure img:not([src$='.svg'])");
+    const shown = [...figures].filter((i) => i.clientWidth);
     await Promise.all(shown.map((picture) => picture.decode().catch(() => {})));
     return shown.filter((i) => !i.currentSrc.includes("-narrow.") || i.clientWidth < 342)
         .map((i) => `${i.clientWidth} pixels: ${i.currentSrc}`);

@@ -127,33 +127,28 @@ class Card(Figure):
 
     def subplots(self, nrows: int = 1, ncols: int = 1, **options: Any) -> Any:  # type: ignore[override]
         """Add axes as a figure does; on a phone, stack those of a single row."""
-        if not on_phone() or nrows > 1 or ncols == 1:
-            return super().subplots(nrows, ncols, **options)
-        down, across = self._stack(ncols)
-        squeeze = options.pop("squeeze", True)
-        options.pop("width_ratios", None)
-        axes = super().subplots(down, across, squeeze=False, **options).ravel()
-        for spare in axes[ncols:]:
-            spare.remove()
-        return axes[:ncols] if squeeze else axes[None, :ncols]
+        return self._stacked(super().subplots, nrows, ncols, options)
 
     def subfigures(self, nrows: int = 1, ncols: int = 1, **options: Any) -> Any:  # type: ignore[override]
         """Add parts as a figure does; on a phone, stack those of a single row."""
-        if not on_phone() or nrows > 1 or ncols == 1:
-            return super().subfigures(nrows, ncols, **options)
-        down, across = self._stack(ncols)
-        squeeze = options.pop("squeeze", True)
-        options.pop("width_ratios", None)
-        parts = super().subfigures(down, across, squeeze=False, **options).ravel()[:ncols]
-        return parts if squeeze else parts[None]
+        return self._stacked(super().subfigures, nrows, ncols, options)
 
-    def _stack(self, count: int) -> tuple[int, int]:
-        """Return rows and columns for panels of a row, and make the figure as high as they need."""
-        across = 1 if count <= 3 else 2
-        down = -(-count // across)
+    def _stacked(
+        self, add: Callable[..., Any], rows: int, columns: int, options: dict[str, Any]
+    ) -> Any:
+        """Add panels; on a phone, stack those of a row and make the figure as high as they need."""
+        if not on_phone() or rows > 1 or columns == 1:
+            return add(rows, columns, **options)
+        across = 1 if columns <= 3 else 2
+        down = -(-columns // across)
         panel = min(self.get_size_inches()[1] - 0.7, 2.6 / across + 0.2)
         grow(self, (down - 1) * panel)
-        return down, across
+        squeeze = options.pop("squeeze", True)
+        options.pop("width_ratios", None)
+        panels = add(down, across, squeeze=False, **options).ravel()
+        for spare in panels[columns:]:
+            spare.remove()
+        return panels[:columns] if squeeze else panels[None, :columns]
 
     def legend(self, *arguments: Any, **options: Any) -> Legend:
         """Add a legend as a figure does; on a phone, with columns that fit."""
